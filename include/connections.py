@@ -1,0 +1,72 @@
+"""Airflow connections become the clients that the logic is given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+from airflow.providers.amazon.aws.hooks.sqs import SqsHook
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.exceptions import AirflowNotFoundException
+from botocore.config import Config
+
+from include.failures import SetupError
+from include.masking import Keyring, read_keyring
+from include.plan import MAX_THREADS
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+AWS = "aws_sqs"
+WAREHOUSE = "warehouse"
+MASKING = "pii_masking"
+
+# Reads outlast the long poll; "standard" retries throttling and 5xx with back-off.
+BOTOCORE = {
+    "connect_timeout": 5,
+    "read_timeout": 20,
+    "max_pool_connections": MAX_THREADS,
+    "retries": {"mode": "standard", "total_max_attempts": 5},
+}
+
+
+def sqs_client() -> SQSClient:
+    """A client for connection `aws_sqs`, which threads may share."""
+    _connection(AWS, conn_type="aws")
+    client: SQSClient = SqsHook(aws_conn_id=AWS, config=Config(**BOTOCORE)).get_conn()
+    return client
+
+
+def warehouse_connection() -> psycopg.Connection:
+    """A new database connection in autocommit mode; use it in a `with`, which closes it.
+
+    In autocommit mode `with connection.transaction():` is a real transaction, committed at its end,
+    whatever ran before. Without server-side prepared statements PgBouncer in transaction mode works.
+    """
+    _connection(WAREHOUSE, conn_type="postgres")
+    try:
+        connection: psycopg.Connection = PostgresHook(WAREHOUSE).get_conn()
+    except psycopg.OperationalError as error:
+        raise ConnectionError(f"connection warehouse: {str(error).strip()}") from None
+    connection.autocommit = True
+    connection.prepare_threshold = None
+    return connection
+
+
+def masking_keyring() -> Keyring:
+    """The keys in the password of connection `pii_masking`."""
+    return read_keyring(_connection(MASKING).password)
+
+
+def _connection(name: str, conn_type: str | None = None) -> Connection:
+    """The Airflow connection; the AWS hook would go on without one, with whatever the machine has."""
+    try:
+        connection = BaseHook.get_connection(name)
+    except AirflowNotFoundException:
+        raise SetupError(
+            f"connection {name} is not defined: add it under Admin → Connections, or as AIRFLOW_CONN_{name.upper()}"
+        ) from None
+    if conn_type and connection.conn_type != conn_type:
+        raise SetupError(f"connection {name} has type {connection.conn_type}: set it to {conn_type}")
+    return connection

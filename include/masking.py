@@ -1,0 +1,123 @@
+"""Masks for personal data: keyed, so that they cannot be guessed; stable, so that duplicates stay visible.
+
+A mask is `<kid>:<hex>`, 73 characters. For a keyring of one key
+
+    kid_1  = first 8 hex digits of HMAC-SHA-256(key_1, "key-id")
+    mask_1 = kid_1 ‖ ":" ‖ hex of HMAC-SHA-256(key_1, field ‖ 0x00 ‖ canonical value)
+
+and each further key wraps the mask before it, so that old masks can be rotated without the raw value:
+
+    kid_n  = first 8 hex digits of HMAC-SHA-256(key_n, "key-id" ‖ kid_(n-1))
+    mask_n = kid_n ‖ ":" ‖ hex of HMAC-SHA-256(key_n, mask_(n-1))
+
+All text is UTF-8. docs/masking.md has test vectors. This is pseudonymisation, not anonymisation:
+whoever holds the keys can try every address in minutes.
+"""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from typing import Literal
+
+from include.failures import SetupError
+
+PiiField = Literal["ip", "device_id"]
+
+KEY_BYTES = 32
+# 32 random bytes hold about 30 different values: fewer than 20, or only ASCII, is rarer than once in 10⁹ keys.
+DISTINCT_BYTES = 20
+MAKE_A_KEY = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
+
+
+class Keyring:
+    """The masking keys, oldest first, and the key id of each prefix of them.
+
+    `kids[-1]`, also `kid`, names the whole chain; the earlier ones name what rotation left behind.
+    """
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = tuple(keys)
+        kids: list[str] = []
+        for key in self._keys:
+            kids.append(_hmac(key, ("key-id" + (kids[-1] if kids else "")).encode()).hex()[:8])
+        self.kids = tuple(kids)
+        self._chain = tuple(zip(self._keys, self.kids, strict=True))
+
+    def __repr__(self) -> str:
+        return f"Keyring(kids={self.kids})"
+
+    @property
+    def kid(self) -> str:
+        """The key id that new masks carry."""
+        return self.kids[-1]
+
+    def key(self, kid: str) -> bytes:
+        """The key that `kid` was derived from; KeyError where it is not in this keyring."""
+        return dict(zip(self.kids, self._keys, strict=True))[kid]
+
+    def mask(self, value: str | None, *, field: PiiField) -> str | None:
+        """The mask of a raw value; None for null and empty ones, so that they form no group of duplicates."""
+        if not isinstance(value, str | None):
+            raise TypeError(f"{field} must be text or null")  # ipaddress would take integers and booleans
+        canonical = (canonical_address(value) if field == "ip" else value.strip()) if value else ""
+        if not canonical:
+            return None
+        text = b"%s\0%s" % (field.encode(), canonical.encode())
+        for key, kid in self._chain:
+            text = b"%s:%s" % (kid.encode(), _hmac(key, text).hex().encode())
+        return text.decode()
+
+
+def canonical_address(text: str) -> str:
+    """One spelling for each address; text that is no address is only stripped.
+
+    >>> canonical_address(" ::ffff:192.0.2.1 "), canonical_address("2001:DB8:0::1")
+    ('192.0.2.1', '2001:db8::1')
+    """
+    text = text.strip()
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return text
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def read_keyring(password: str | None) -> Keyring:
+    """Read base64url keys (RFC 4648 §5, padded or not), comma separated, oldest first.
+
+    Raises SetupError, which numbers the key and never shows it, for a key that is missing,
+    not exactly base64url, shorter than 32 bytes, evidently not random, or there twice.
+    """
+    if not password or not password.strip():
+        raise SetupError(f"connection pii_masking: the password holds no masking key; {MAKE_A_KEY}")
+    keys: list[bytes] = []
+    for number, text in enumerate(password.split(","), start=1):
+        fault, key = _read_key(text.strip())
+        if not fault and key in keys:
+            fault = f"repeats key {keys.index(key) + 1}"
+        if fault:
+            raise SetupError(f"connection pii_masking: key {number} {fault}; {MAKE_A_KEY}")
+        keys.append(key)
+    return Keyring(keys)
+
+
+def _read_key(text: str) -> tuple[str, bytes]:
+    """A fault, or nothing, and the key. Returned, not raised: a decoder's error would show the key."""
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        return "is not base64url", b""
+    # b64decode takes "+/" and stray last bits as well; a mangled key would work, and mask differently.
+    if base64.urlsafe_b64encode(key).decode().rstrip("=") != text.rstrip("="):
+        return "is not base64url", b""
+    if len(key) < KEY_BYTES:
+        return f"has {len(key)} bytes where at least {KEY_BYTES} random ones are needed", b""
+    if len(set(key)) < DISTINCT_BYTES or key.isascii():
+        return "is not random", b""
+    return "", key
+
+
+def _hmac(key: bytes, message: bytes) -> bytes:
+    return hmac.digest(key, message, "sha256")

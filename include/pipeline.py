@@ -1,0 +1,61 @@
+"""The steps of a run, each with the connections it needs."""
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from include.connections import masking_keyring, sqs_client, warehouse_connection
+from include.drain import drain_queue
+from include.merge import merge_batches, rebuild
+from include.partitions import make_partitions
+from include.plan import Share, plan_shares
+from include.queue_check import check_queue
+from include.reconciliation import reconcile, sum_run
+from include.sqs import Source, backlog
+from include.staging import Drain
+from include.warehouse_check import check_kids, prepare_warehouse
+from include.window import Window
+
+log = logging.getLogger(__name__)
+
+
+def set_up(queue_url: str, *, source: Source, window: Window | None) -> str | None:
+    """Migrate, make partitions, check everything the run needs, and return the URL of the queue to drain.
+
+    A rebuild needs neither queue nor keys, and gets None. Raises SetupError, in one sentence, for
+    what somebody has to mend, and ConnectionError for a server that does not answer.
+    """
+    with warehouse_connection() as warehouse:
+        prepare_warehouse(warehouse)
+        if window:
+            return None
+        check_kids(warehouse, masking_keyring())
+    return check_queue(sqs_client(), queue_url, source)
+
+
+def plan(queue_url: str | None, *, max_messages: int, max_workers: int) -> list[Share]:
+    """The shares of the drain tasks; none for an empty queue, and none without a queue."""
+    waiting = backlog(sqs_client(), queue_url) if queue_url else 0
+    return plan_shares(waiting, max_messages=max_messages, max_workers=max_workers)
+
+
+def drain(share: Share, queue_url: str, *, drain: Drain, seconds: float) -> dict[str, int]:
+    """Drain one share into staging and return its counts."""
+    keyring = masking_keyring()
+    with warehouse_connection() as warehouse:
+        make_partitions(warehouse)  # a task that is cleared on another day runs without check_setup
+        return drain_queue(sqs_client(), queue_url, warehouse, keyring, drain=drain, seconds=seconds, **share)
+
+
+def merge(run_id: str, *, window: Window | None, drained: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """Merge all that is staged, rebuild the window, and return the counts of this run.
+
+    `merged_batches` and `rebuilt` tell whether `user_logins` was written to; the merged batches may
+    be other runs'. Raises Unbalanced, after all is merged, where this run does not add up.
+    """
+    with warehouse_connection() as warehouse:
+        merged = merge_batches(warehouse)
+        rebuilt = rebuild(warehouse, window) if window else 0
+        sums = sum_run(warehouse, run_id)
+    log.info("this run, by its batches:\n%s", sums.table())
+    reconcile(sums, drained)
+    return {**sums.counts(), "merged_batches": merged.batches, "merged_rows": merged.inserted, "rebuilt_rows": rebuilt}

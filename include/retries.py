@@ -1,0 +1,30 @@
+"""The one place that says which failures are worth another try."""
+
+from datetime import timedelta
+
+import psycopg
+from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+
+from include.failures import SetupError
+from include.reconciliation import Unbalanced
+
+FAIL_FAST = ExceptionRetryPolicy(
+    rules=[
+        RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to mend the set-up"),
+        RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="the numbers stay what they are"),
+        RetryRule(
+            exception=[psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
+            action=RetryAction.FAIL,
+            reason="the database will refuse the same again",
+        ),
+    ],
+)
+
+# Throttling, restarts, dropped connections, deadlocks: what is left is worth waiting for.
+RETRIES = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": True,
+    "max_retry_delay": timedelta(minutes=2),
+    "retry_policy": FAIL_FAST,
+}

@@ -1,0 +1,1 @@
+alter table {parent} attach partition {partition} for values from ({start}) to ({stop})

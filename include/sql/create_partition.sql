@@ -1,0 +1,1 @@
+create table {partition} (like {parent} including all)

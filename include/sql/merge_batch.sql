@@ -1,0 +1,12 @@
+-- Ordered, so that inserts that overlap take their locks in one order. No conflict target, so that
+-- insert rights are enough. create_date is the UTC day on which the message was sent.
+insert into public.user_logins (
+    user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id, batch_id
+)
+select
+    user_id, device_type, masked_ip, masked_device_id, locale, app_version,
+    (sent_at at time zone 'UTC')::date, message_id, batch_id
+from login_etl.staging_logins
+where batch_id = %(batch_id)s and staged_on = %(staged_on)s
+order by message_id
+on conflict do nothing

@@ -1,0 +1,26 @@
+-- The oldest copy of a message wins, as it did in the merge. Rows that are right are not touched.
+insert into public.user_logins as present (
+    user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id, batch_id
+)
+select distinct on (message_id, create_date)
+    user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id, batch_id
+from (
+    select *, (sent_at at time zone 'UTC')::date as create_date
+    from login_etl.staging_logins
+    where sent_at >= %(start)s and sent_at < %(stop)s
+) as staged
+order by message_id, create_date, batch_id
+on conflict (message_id, create_date) do update set
+    user_id = excluded.user_id,
+    device_type = excluded.device_type,
+    masked_ip = excluded.masked_ip,
+    masked_device_id = excluded.masked_device_id,
+    locale = excluded.locale,
+    app_version = excluded.app_version
+where (
+    present.user_id, present.device_type, present.masked_ip, present.masked_device_id, present.locale,
+    present.app_version
+) is distinct from (
+    excluded.user_id, excluded.device_type, excluded.masked_ip, excluded.masked_device_id, excluded.locale,
+    excluded.app_version
+)

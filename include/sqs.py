@@ -1,0 +1,216 @@
+"""The conversation with SQS: look at a queue, receive from it, delete what is safely landed."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID
+
+from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+
+from include.failures import SetupError
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import (
+        BatchResultErrorEntryTypeDef,
+        DeleteMessageBatchRequestEntryTypeDef,
+        MessageTypeDef,
+    )
+
+log = logging.getLogger(__name__)
+
+Source = Literal["queue", "dead_letter_queue"]
+
+CALL_SIZE = 10  # SQS takes and gives at most ten messages a call
+WAIT_SECONDS = 2  # long polling: an empty answer then means an empty queue, a short poll's does not
+# Covers receiving, landing and deleting one chunk many times over, and no more, so that what a crashed
+# run held is back on the queue in two minutes.
+VISIBILITY_SECONDS = 120
+DELETE_TRIES = 3
+DENIED = {"AccessDenied", "AccessDeniedException", "KMS.AccessDeniedException", "KmsAccessDenied"}
+UNUSABLE = DENIED | {
+    "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueDoesNotExist",
+    "InvalidAddress",
+    "InvalidClientTokenId",
+    "InvalidSecurity",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One received message. `sent_at` and `message_id` stay the same over redeliveries.
+
+    `expires_at`, on the monotonic clock, is when SQS shows the message to others again.
+    """
+
+    message_id: UUID
+    sent_at: datetime
+    receive_count: int
+    expires_at: float
+    body: str = field(repr=False)
+    receipt_handle: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletes:
+    """What became of a chunk's deletes: done, failed after retries, too late for the receipt handle."""
+
+    deleted: int = 0
+    failed: int = 0
+    expired: int = 0
+
+    def __add__(self, other: Deletes) -> Deletes:
+        return Deletes(
+            self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired
+        )
+
+
+def backlog(sqs: SQSClient, queue_url: str) -> int:
+    """About how many messages can be received now. Takes none, and raises no receive count."""
+    with explained(queue_url):
+        answer = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def receive(
+    sqs: SQSClient,
+    queue_url: str,
+    *,
+    limit: int,
+    deadline: float,
+    threads: int,
+    pool: Executor,
+    chunk_messages: int = 1_000,
+    chunk_bytes: int = 16 * 2**20,
+) -> Iterator[list[Message]]:
+    """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
+
+    Receives in rounds of at most `threads` concurrent calls, so at most one chunk and one round are
+    in memory. A round that found nothing ends it; after one that found little, fewer calls are made.
+    """
+    chunk: list[Message] = []
+    size = 0
+    calls = threads
+    while limit > 0 and monotonic() < deadline:
+        wanted = [min(CALL_SIZE, limit - CALL_SIZE * call) for call in range(min(calls, math.ceil(limit / CALL_SIZE)))]
+        answers = list(pool.map(partial(_receive_call, sqs, queue_url), wanted))
+        useful = sum(1 for messages in answers if messages)
+        if not useful:
+            break
+        calls = min(threads, useful + 1)
+        for messages in answers:
+            chunk += messages
+            limit -= len(messages)
+            size += sum(len(message.body) for message in messages)
+        if len(chunk) >= chunk_messages or size >= chunk_bytes:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _receive_call(sqs: SQSClient, queue_url: str, count: int) -> list[Message]:
+    asked_at = monotonic()  # before the call: SQS starts to hide a message no earlier
+    with explained(queue_url):
+        answer = sqs.receive_message(
+            QueueUrl=queue_url,
+            MaxNumberOfMessages=count,
+            WaitTimeSeconds=WAIT_SECONDS,
+            VisibilityTimeout=VISIBILITY_SECONDS,
+            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
+        )
+    return [_message(raw, asked_at + VISIBILITY_SECONDS) for raw in answer.get("Messages", [])]
+
+
+def _message(raw: MessageTypeDef, expires_at: float) -> Message:
+    attributes = raw["Attributes"]
+    return Message(
+        message_id=UUID(raw["MessageId"]),
+        sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+        expires_at=expires_at,
+        body=raw["Body"],
+        receipt_handle=raw["ReceiptHandle"],
+    )
+
+
+def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Message], *, pool: Executor) -> Deletes:
+    """Delete landed messages, ten a call. Raises SetupError where deleting is not allowed.
+
+    Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
+    What stays on the queue is received again and recognised by its message id.
+    """
+    now = monotonic()
+    handles = [message.receipt_handle for message in messages if message.expires_at > now]
+    groups = [handles[start : start + CALL_SIZE] for start in range(0, len(handles), CALL_SIZE)]
+    total = Deletes(expired=len(messages) - len(handles))
+    return sum(pool.map(partial(_delete_call, sqs, queue_url), groups), start=total)
+
+
+def _delete_call(sqs: SQSClient, queue_url: str, handles: list[str]) -> Deletes:
+    """Delete at most ten messages; SQS answers 200 with a list of failures, which is read here."""
+    done = Deletes()
+    for attempt in range(DELETE_TRIES):
+        if attempt:
+            sleep(0.2 * 2**attempt)
+        failures = _delete_once(sqs, queue_url, handles)
+        dead = [failure for failure in failures if failure["SenderFault"]]
+        alive = [handles[int(failure["Id"])] for failure in failures if not failure["SenderFault"]]
+        done += Deletes(deleted=len(handles) - len(failures), expired=len(dead))
+        handles = alive
+        if not handles:
+            return done
+    log.warning("SQS did not delete %d landed messages: they will be received again", len(handles))
+    return done + Deletes(failed=len(handles))
+
+
+def _delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> list[BatchResultErrorEntryTypeDef]:
+    entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+        {"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)
+    ]
+    with explained(queue_url):
+        failures = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries).get("Failed", [])
+    for failure in failures:
+        if failure["Code"] in DENIED:
+            raise SetupError(_unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
+    return failures
+
+
+@contextmanager
+def explained(queue_url: str) -> Iterator[None]:
+    """Turn what AWS says of a wrong queue, key or policy into a SetupError, which is not retried.
+
+    botocore has one ClientError for a denial and for throttling. The error's own text stays out: for
+    a wrong signature it quotes the request.
+    """
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code not in UNUSABLE:
+            raise
+        raise SetupError(_unusable(queue_url, error.operation_name, code)) from None
+    except (NoCredentialsError, NoRegionError) as error:
+        raise SetupError(f"connection aws_sqs: {error} Set login, password and extra region_name") from None
+
+
+def _unusable(queue_url: str, operation: str, code: str) -> str:
+    if "Access" in code:
+        mend = f"allow sqs:{operation.removesuffix('Batch')} on it (and kms:Decrypt on its key)"
+    elif "Queue" in code or code == "InvalidAddress":
+        mend = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
+    else:
+        mend = "check login, password and region_name in connection aws_sqs"
+    return f"SQS answered {code} to {operation} on {queue_url}: {mend}"

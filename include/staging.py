@@ -1,0 +1,103 @@
+"""Landing: one chunk of messages becomes one batch, in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from include.login import Login, RejectedMessage
+from include.masking import Keyring
+from include.sealing import seal
+from include.sqs import Message
+from include.statements import statement
+from include.version import pack_version
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Which drain task a batch belongs to, and since when it has been running."""
+
+    run_id: str
+    map_index: int
+    try_number: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One committed batch; received = staged + rejected."""
+
+    batch_id: int
+    received: int
+    staged: int
+    rejected: int
+
+
+def stage(
+    connection: psycopg.Connection,
+    logins: Sequence[tuple[Message, Login]],
+    rejects: Sequence[tuple[Message, RejectedMessage]],
+    *,
+    keyring: Keyring,
+    drain: Drain,
+) -> Batch:
+    """Write masked logins and sealed rejects, and commit. The connection must be in autocommit mode.
+
+    A second copy of a message is staged again, for the merge to recognise; a second copy of a
+    reject is ignored. Needs today's partition of the staging table.
+    """
+    messages = [message for message, _ in (*logins, *rejects)]
+    with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute(
+            statement("insert_batch"),
+            {
+                "run_id": drain.run_id,
+                "map_index": drain.map_index,
+                "try_number": drain.try_number,
+                "kid": keyring.kid,
+                "received": len(messages),
+                "staged": len(logins),
+                "rejected": len(rejects),
+                "oldest_sent_at": min(message.sent_at for message in messages),
+                "newest_sent_at": max(message.sent_at for message in messages),
+                "started_at": drain.started_at,
+            },
+        )
+        [(batch_id, staged_on)] = cursor.fetchall()
+        with cursor.copy(statement("copy_logins")) as copy:
+            for message, login in logins:
+                copy.write_row(
+                    (
+                        batch_id,
+                        staged_on,
+                        message.message_id,
+                        message.sent_at,
+                        login.user_id,
+                        login.device_type,
+                        keyring.mask(login.ip, field="ip"),
+                        keyring.mask(login.device_id, field="device_id"),
+                        login.locale,
+                        login.app_version,
+                        None if login.app_version is None else pack_version(login.app_version),
+                    )
+                )
+        cursor.executemany(
+            statement("insert_rejected"),
+            [
+                {
+                    "message_id": message.message_id,
+                    "batch_id": batch_id,
+                    "sent_at": message.sent_at,
+                    "receive_count": message.receive_count,
+                    "reason": reject.reason,
+                    "fields": reject.fields,
+                    "kid": keyring.kid,
+                    "sealed_body": seal(
+                        message.body, key=keyring.key(keyring.kid), message_id=message.message_id
+                    ),
+                }
+                for message, reject in rejects
+            ],
+        )
+    return Batch(batch_id, len(messages), len(logins), len(rejects))

@@ -1,0 +1,99 @@
+"""Is the warehouse as it must be? Asked, and where possible mended, before the first message is taken."""
+
+import logging
+
+import psycopg
+from psycopg.rows import dict_row
+
+from include.failures import SetupError
+from include.masking import Keyring
+from include.migrations import migrate, pending
+from include.partitions import make_partitions
+from include.statements import statement
+
+log = logging.getLogger(__name__)
+
+# Types that hold what we write, narrowest first. A length is the least that will do.
+EXERCISE_COLUMNS: dict[str, tuple[tuple[str, ...], int | None]] = {
+    "user_id": (("character varying", "text"), 128),
+    "device_type": (("character varying", "text"), 32),
+    "masked_ip": (("character varying", "text"), 256),
+    "masked_device_id": (("character varying", "text"), 256),
+    "locale": (("character varying", "text"), 32),
+    "app_version": (("integer", "bigint"), None),
+    "create_date": (("date",), None),
+}
+OUR_COLUMNS: dict[str, tuple[tuple[str, ...], int | None]] = {
+    "message_id": (("uuid",), None),
+    "batch_id": (("bigint",), None),
+}
+
+
+def prepare_warehouse(connection: psycopg.Connection) -> None:
+    """Bring schema and partitions up to date. The connection must be in autocommit mode.
+
+    Raises SetupError where the target table is not as expected, or where a right is missing.
+    A handful of catalogue queries where all is done already.
+    """
+    if pending(connection):
+        _check_columns(connection, EXERCISE_COLUMNS)  # a migration must not adopt, and alter, a stranger
+        for name in migrate(connection):
+            log.info("applied migration %s", name)
+    _check_columns(connection, EXERCISE_COLUMNS | OUR_COLUMNS)
+    _check_key_and_rights(connection)
+    for name in make_partitions(connection):
+        log.info("made partition %s", name)
+
+
+def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
+    """Raise SetupError where an earlier batch was masked under a key that this keyring's chain lacks.
+
+    Masks of a swapped key differ for equal values, and every group of duplicates would be split.
+    """
+    used = {kid for (kid,) in connection.execute(statement("used_kids"))}
+    if unknown := sorted(used - set(keyring.kids)):
+        raise SetupError(
+            f"connection pii_masking: earlier batches were masked under key id {', '.join(unknown)}, which is not in "
+            f"this keyring's chain ({', '.join(keyring.kids)}): put the missing key back, oldest key first"
+        )
+
+
+def _check_columns(
+    connection: psycopg.Connection, expected: dict[str, tuple[tuple[str, ...], int | None]]
+) -> None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        columns = {row["name"]: row for row in cursor.execute(statement("target_columns"))}
+    if not columns:
+        return  # not there: a migration makes it
+    faults: list[str] = []
+    for name, (types, length) in expected.items():
+        column = columns.pop(name, None)
+        if column is None:
+            faults.append(f"column {name} is missing")
+        elif column["type"] not in types:
+            faults.append(f"column {name} is {column['type']}, not {types[0]}")
+        elif length and column["length"] is not None and column["length"] < length:
+            faults.append(f"column {name} holds {column['length']} characters, not {length}")
+    faults += [f"column {name}, which is not ours, may not be null" for name, column in columns.items() if column["required"]]
+    if faults:
+        raise SetupError(
+            f"connection warehouse: table public.user_logins is not as expected ({'; '.join(faults)}): "
+            "alter it, or rename it so that a new one is made"
+        )
+
+
+def _check_key_and_rights(connection: psycopg.Connection) -> None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        [target] = cursor.execute(statement("target_key")).fetchall()
+    if target["kind"] not in ("r", "p"):
+        raise SetupError("connection warehouse: public.user_logins must be a table: rename what has that name")
+    if not target["unique_key"]:
+        raise SetupError(
+            "connection warehouse: public.user_logins has no unique key, so a redelivery would be loaded twice: "
+            "create unique index on public.user_logins (message_id, create_date)"
+        )
+    if not target["may_insert"]:
+        raise SetupError(
+            "connection warehouse: its user may not write to public.user_logins: "
+            "grant select, insert, update on public.user_logins to it"
+        )

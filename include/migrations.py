@@ -25,9 +25,7 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
                 continue
             try:
                 connection.execute(read_sql(path))
-                connection.execute(
-                    statement("record_migration"), {"version": _version(path), "name": path.stem}
-                )
+                connection.execute(statement("record_migration"), {"version": _version(path), "name": path.stem})
             except psycopg.errors.InsufficientPrivilege as error:
                 raise SetupError(
                     f"connection warehouse: migration {path.name} was refused ({error.diag.message_primary}): "

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ConnectionError as EndpointError
-from botocore.exceptions import HTTPClientError, ParamValidationError
+from botocore.exceptions import HTTPClientError
 
 from include.failures import SetupError
 from include.sqs import DENIED, Source, explained
@@ -51,7 +51,8 @@ def check_queue(sqs: SQSClient, configured: str, source: Source) -> str:
 
 def _attributes(sqs: SQSClient, queue_url: str) -> dict[str, str]:
     with explained(queue_url):
-        return {**sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]}
+        answer = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])
+    return {str(name): value for name, value in answer["Attributes"].items()}
 
 
 def _dead_letter_url(sqs: SQSClient, queue_url: str, attributes: dict[str, str]) -> str:
@@ -79,23 +80,23 @@ def _warn(attributes: dict[str, str]) -> None:
         )
     elif (receives := int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])) < FEWEST_RECEIVES:
         log.warning(
-            "the queue's redrive policy has maxReceiveCount %d: a crash or two dead-letters good messages; set at least %d",
+            "the queue's redrive policy has maxReceiveCount %d: a crash or two dead-letters good messages; set %d",
             receives,
             FEWEST_RECEIVES,
         )
     if attributes.get("VisibilityTimeout") == "0":
         log.warning(
-            "the queue's visibility timeout is 0: this pipeline sets its own, but other consumers receive every message "
-            "at once again; set 30 seconds or more"
+            "the queue's visibility timeout is 0: this pipeline sets its own, but other consumers receive every "
+            "message again at once; set 30 seconds or more"
         )
 
 
 def _probe_delete(sqs: SQSClient, queue_url: str) -> None:
     """Ask to delete with a made-up handle: a policy that forbids deleting says so before any message is taken."""
     with explained(queue_url):
-        answer = sqs.delete_message_batch(
-            QueueUrl=queue_url, Entries=[{"Id": "probe", "ReceiptHandle": PROBE}]
-        )
+        answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=[{"Id": "probe", "ReceiptHandle": PROBE}])
     for failure in answer.get("Failed", []):
         if failure["Code"] in DENIED:
-            raise SetupError(f"SQS answered {failure['Code']} to DeleteMessage on {queue_url}: allow sqs:DeleteMessage on it")
+            raise SetupError(
+                f"SQS answered {failure['Code']} to DeleteMessage on {queue_url}: allow sqs:DeleteMessage on it"
+            )

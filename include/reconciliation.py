@@ -43,7 +43,10 @@ class Sums:
         recorded without being reported, so those may be more.
         """
         equations = [
-            (self.received == self.staged + self.rejected, "received {received} = staged {staged} + rejected {rejected}"),
+            (
+                self.received == self.staged + self.rejected,
+                "received {received} = staged {staged} + rejected {rejected}",
+            ),
             (self.batches == self.merged_batches, "batches {batches} = merged batches {merged_batches}"),
             (
                 self.merged_staged == self.inserted + self.already_there,

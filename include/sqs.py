@@ -72,9 +72,7 @@ class Deletes:
     expired: int = 0
 
     def __add__(self, other: Deletes) -> Deletes:
-        return Deletes(
-            self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired
-        )
+        return Deletes(self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired)
 
 
 def backlog(sqs: SQSClient, queue_url: str) -> int:

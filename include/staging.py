@@ -93,9 +93,7 @@ def stage(
                     "reason": reject.reason,
                     "fields": reject.fields,
                     "kid": keyring.kid,
-                    "sealed_body": seal(
-                        message.body, key=keyring.key(keyring.kid), message_id=message.message_id
-                    ),
+                    "sealed_body": seal(message.body, key=keyring.key(keyring.kid), message_id=message.message_id),
                 }
                 for message, reject in rejects
             ],

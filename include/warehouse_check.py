@@ -58,9 +58,7 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
         )
 
 
-def _check_columns(
-    connection: psycopg.Connection, expected: dict[str, tuple[tuple[str, ...], int | None]]
-) -> None:
+def _check_columns(connection: psycopg.Connection, expected: dict[str, tuple[tuple[str, ...], int | None]]) -> None:
     with connection.cursor(row_factory=dict_row) as cursor:
         columns = {row["name"]: row for row in cursor.execute(statement("target_columns"))}
     if not columns:
@@ -74,7 +72,9 @@ def _check_columns(
             faults.append(f"column {name} is {column['type']}, not {types[0]}")
         elif length and column["length"] is not None and column["length"] < length:
             faults.append(f"column {name} holds {column['length']} characters, not {length}")
-    faults += [f"column {name}, which is not ours, may not be null" for name, column in columns.items() if column["required"]]
+    faults += [
+        f"column {name}, which is not ours, may not be null" for name, column in columns.items() if column["required"]
+    ]
     if faults:
         raise SetupError(
             f"connection warehouse: table public.user_logins is not as expected ({'; '.join(faults)}): "

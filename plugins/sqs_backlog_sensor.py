@@ -25,7 +25,7 @@ class SqsBacklogSensor(SqsSensor):
         # Pinned: [operators] default_deferrable would bring the parent's trigger back.
         super().__init__(**kwargs | {"deferrable": False})
 
-    def poke(self, context: Context) -> bool:
+    def poke(self, context: Context) -> bool:  # noqa: ARG002 - the parent's signature
         """Whether the queue has messages; the parent's `poke` is what takes and deletes them."""
         if self.sqs_queue is None:
             self.log.info("this run takes nothing from a queue")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 BLOCK = 100
+WITHOUT_LOCALE = 30
 # Of every full hundred: how many logins share one device, another device, one address, another address.
 SHARED_DEVICES = (5, 3)
 SHARED_ADDRESSES = (6, 2)
@@ -45,7 +46,7 @@ def _block(randomness: random.Random) -> list[str]:
             "app_version": _version(randomness),
             "device_type": randomness.choice(("android", "ios")),
             "ip": address,
-            "locale": None if number % 10 < 3 else randomness.choice(LOCALES),
+            "locale": None if number >= BLOCK - WITHOUT_LOCALE - 1 else randomness.choice(LOCALES),
             "device_id": device,
         }
         for number, (device, address) in enumerate(zip(devices, addresses, strict=True))

@@ -7,7 +7,6 @@ They belong to a folder, the sandbox's home, and outlive the process that starte
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import socket
 import subprocess
@@ -58,7 +57,7 @@ class Servers:
             endpoint_url=self.sqs,
             region_name="us-east-1",
             aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",
+            aws_secret_access_key="sandbox",  # noqa: S106 - it takes any
         )
 
     def masking_key(self) -> str:
@@ -71,8 +70,8 @@ def secret(home: Path, name: str) -> str:
     path = home / "secrets" / name
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
+        path.touch(mode=0o600)
+        path.write_text(secrets.token_urlsafe(32))
     return path.read_text()
 
 
@@ -146,7 +145,7 @@ def _make_queues(sqs: SQSClient) -> str:
 def _start_sqs(home: Path) -> str:
     if _sqs_process(home) is None:
         port = free_port()
-        with open(home / "sqs.log", "wb") as log:
+        with (home / "sqs.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,57 @@
+# make help lists the targets.
+SHELL := /bin/sh
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/installed
+EVENTS ?= 100
+
+.PHONY: help install run ui seed env stop test check format lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
+
+install: $(INSTALLED) ## Make .venv and install the locked dependencies into it
+
+$(INSTALLED): requirements-dev.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
+		|| { echo "Airflow 3.3.2 and its Amazon provider need Python 3.11 to 3.14; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@echo "Installing about 190 pinned packages into .venv; this takes a minute or two …" >&2
+	@$(PYTHON) -m venv --clear .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock >&2
+	@touch $@
+
+run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 VERBOSE=1)
+	@$(BIN)/python -m sandbox run --events $(EVENTS) $(if $(VERBOSE),--verbose)
+
+ui: $(INSTALLED) ## Run Airflow with its UI and the local servers until Ctrl-C
+	@$(BIN)/python -m sandbox ui
+
+seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100)
+	@$(BIN)/python -m sandbox seed --events $(EVENTS)
+
+env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
+	@$(BIN)/python -m sandbox env
+
+stop: $(INSTALLED) ## Stop the local servers that make env started
+	@$(BIN)/python -m sandbox stop
+
+test: $(INSTALLED) ## Run every test
+	@$(BIN)/python -m pytest
+
+check: $(INSTALLED) ## Lint, check the format and the types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code, and mend what the linter can
+	@$(BIN)/ruff check --fix --quiet
+	@$(BIN)/ruff format
+
+lock: $(INSTALLED) ## Refresh both locks from requirements.txt and requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) requirements.txt --output-file requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
+LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+clean: stop ## Stop the local servers and delete their data
+	@rm -rf .sandbox

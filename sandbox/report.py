@@ -1,0 +1,61 @@
+"""What a run did, as tables."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sandbox.servers import Servers
+
+LAST_RUN = """
+select received, staged, rejected, inserted, already_there, deleted, delete_failed + expired
+from (
+    select sum(received), sum(staged), sum(rejected), sum(inserted), sum(already_there), sum(deleted),
+        sum(delete_failed), sum(expired)
+    from login_etl.batches
+    where run_id = (select run_id from login_etl.batches order by batch_id desc limit 1)
+) as sums (received, staged, rejected, inserted, already_there, deleted, delete_failed, expired)
+"""
+REJECTED = "select reason, count(*) from login_etl.rejected_messages group by reason order by count(*) desc, reason"
+ROWS = """
+select left(user_id, 8) || '…', device_type, left(masked_ip, 13) || '…', left(masked_device_id, 13) || '…',
+    locale, app_version, create_date
+from public.user_logins order by batch_id desc, message_id limit 5
+"""
+SHARED = """
+select {column}, count(distinct user_id) as users, count(*) as logins
+from public.user_logins where {column} is not null
+group by {column} having count(distinct user_id) > 1 order by users desc, {column} limit 5
+"""
+
+
+def show(servers: Servers, console: Console) -> None:
+    """Print the latest run's counts, some rows of `user_logins`, and who shares devices and addresses."""
+    sqs = servers.client()
+    left = sqs.get_queue_attributes(QueueUrl=servers.queue_url, AttributeNames=["All"])["Attributes"]
+    with servers.connect() as warehouse:
+        [counts] = warehouse.execute(LAST_RUN).fetchall()
+        labels = ("received", "staged", "rejected", "inserted", "already there", "deleted", "not deleted")
+        on_queue = int(left["ApproximateNumberOfMessages"]) + int(left["ApproximateNumberOfMessagesNotVisible"])
+        _print(
+            console, "The run", ("messages", ""), [*zip(labels, counts, strict=True), ("left on the queue", on_queue)]
+        )
+        _print(console, "Rejected so far, and why", ("reason", "messages"), warehouse.execute(REJECTED))
+        [(total,)] = warehouse.execute("select count(*) from public.user_logins").fetchall()
+        headers = ("user_id", "device", "ip", "device_id", "loc", "version", "date")
+        _print(console, f"user_logins: {total:,} rows, for example", headers, warehouse.execute(ROWS))
+        for column, title in (("masked_device_id", "Devices"), ("masked_ip", "Addresses")):
+            rows = warehouse.execute(SHARED.format(column=column).encode())
+            _print(console, f"{title} shared by most users", (column, "users", "logins"), rows)
+
+
+def _print(console: Console, title: str, headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for header in headers:
+        table.add_column(header, no_wrap=True)
+    for row in rows:
+        table.add_row(
+            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row)
+        )
+    console.print(table)

@@ -126,11 +126,16 @@ def free_port(preferred: int = 0) -> int:
 
 def _make_databases(servers: Servers) -> None:
     with servers.connect("postgres") as connection:
-        if connection.execute("select from pg_roles where rolname = 'pipeline'").fetchone():
-            return
-        connection.execute("create database airflow")
-        connection.execute("create database warehouse")
-        connection.execute("create role pipeline login")
+        names = {
+            name for (name,) in connection.execute("select rolname from pg_roles union select datname from pg_database")
+        }
+        for name, statement in {
+            "airflow": b"create database airflow",
+            "warehouse": b"create database warehouse",
+            "pipeline": b"create role pipeline login",
+        }.items():
+            if name not in names:
+                connection.execute(statement)
     with servers.connect() as connection:
         connection.execute(RIGHTS.read_bytes())
 

@@ -59,9 +59,9 @@ class Login:
     user_id: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
     app_version: Annotated[Short | None, AfterValidator(_version)] = None
     device_type: Short | None = None
-    ip: Annotated[Long | None, Field(repr=False)] = None
+    ip: Long | None = Field(default=None, repr=False)
     locale: Short | None = None
-    device_id: Annotated[Long | None, Field(repr=False)] = None
+    device_id: Long | None = Field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

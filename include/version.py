@@ -5,7 +5,7 @@ import re
 MAJOR_LIMIT = 2146  # 2146·1 000 000 + 999·1 000 + 999 is the last one below 2³¹
 PART_LIMIT = 999
 
-_VERSION = re.compile(r"([0-9]+)(?:\.([0-9]+))?(?:\.([0-9]+))?")
+_VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")
 
 
 def pack_version(text: str) -> int:

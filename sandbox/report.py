@@ -19,12 +19,12 @@ from (
 """
 REJECTED = "select reason, count(*) from login_etl.rejected_messages group by reason order by count(*) desc, reason"
 ROWS = """
-select left(user_id, 8) || '…', device_type, left(masked_ip, 13) || '…', left(masked_device_id, 13) || '…',
-    locale, app_version, create_date
+select left(user_id, 5) || '…', device_type, left(masked_ip, 11) || '…', left(masked_device_id, 11) || '…',
+    locale, app_version::text, create_date
 from public.user_logins order by batch_id desc, message_id limit 5
 """
 SHARED = """
-select {column}, count(distinct user_id) as users, count(*) as logins
+select left({column}, 17) || '…', count(distinct user_id) as users, count(*) as logins
 from public.user_logins where {column} is not null
 group by {column} having count(distinct user_id) > 1 order by users desc, {column} limit 5
 """
@@ -43,7 +43,7 @@ def show(servers: Servers, console: Console) -> None:
         )
         _print(console, "Rejected so far, and why", ("reason", "messages"), warehouse.execute(REJECTED))
         [(total,)] = warehouse.execute("select count(*) from public.user_logins").fetchall()
-        headers = ("user_id", "device", "ip", "device_id", "loc", "version", "date")
+        headers = ("user", "type", "masked ip", "masked device", "in", "version", "date")
         _print(console, f"user_logins: {total:,} rows, for example", headers, warehouse.execute(ROWS))
         for column, title in (("masked_device_id", "Devices"), ("masked_ip", "Addresses")):
             rows = warehouse.execute(SHARED.format(column=column).encode())

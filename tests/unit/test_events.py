@@ -1,0 +1,40 @@
+import json
+from collections import Counter
+
+import pytest
+
+from include.login import RejectedMessage, parse
+from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events
+
+
+def test_the_same_seed_gives_the_same_events():
+    assert list(sample_events(250, 7)) == list(sample_events(250, 7))
+    assert list(sample_events(250, 7)) != list(sample_events(250, 8))
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1000])
+def test_any_number_of_events(count):
+    assert len(list(sample_events(count, 1))) == count
+
+
+def test_a_hundred_events_have_the_known_shape():
+    logins, rejects = [], []
+    for body in sample_events(100, 1):
+        try:
+            logins.append(parse(body))
+        except RejectedMessage as reject:
+            rejects.append(reject.reason)
+    assert rejects == ["user_id: missing"]
+    assert sum(login.locale is None for login in logins) == 30
+    assert len({login.user_id for login in logins}) == 99
+    for field, groups in (("device_id", SHARED_DEVICES), ("ip", SHARED_ADDRESSES)):
+        counts = Counter(getattr(login, field) for login in logins)
+        assert sorted((size for size in counts.values() if size > 1), reverse=True) == list(groups)
+
+
+def test_an_event_has_the_exercises_fields():
+    names = {"user_id", "app_version", "device_type", "ip", "locale", "device_id"}
+    assert {frozenset(json.loads(body)) for body in sample_events(100, 1)} == {
+        frozenset(names),
+        frozenset({"foo", "bar"}),
+    }

@@ -1,0 +1,144 @@
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from include.login import Login, RejectedMessage, parse
+
+EVENT = {
+    "user_id": "424cdd21-063a-43a7-b91b-7ca1a833afae",
+    "app_version": "2.3.0",
+    "device_type": "android",
+    "ip": "199.172.111.135",
+    "locale": "RU",
+    "device_id": "593-47-5928",
+}
+LENGTHS = {"user_id": 128, "app_version": 32, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
+OPTIONAL = [name for name in EVENT if name != "user_id"]
+
+
+def rejected(body):
+    with pytest.raises(RejectedMessage) as caught:
+        parse(body)
+    return caught.value
+
+
+def test_the_flat_event():
+    assert parse(json.dumps(EVENT)) == Login(**EVENT)
+
+
+def test_the_event_inside_an_sns_notification():
+    assert parse(json.dumps({"Type": "Notification", "Message": json.dumps(EVENT)})) == Login(**EVENT)
+
+
+def test_the_event_inside_an_eventbridge_event():
+    assert parse(json.dumps({"detail-type": "Login", "source": "app", "detail": EVENT})) == Login(**EVENT)
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_all_but_the_user_may_be_null_or_absent(name):
+    absent = {key: value for key, value in EVENT.items() if key != name}
+    for event in (absent, absent | {name: None}):
+        assert getattr(parse(json.dumps(event)), name) is None
+
+
+def test_unknown_fields_are_ignored():
+    assert parse(json.dumps(EVENT | {"password": "hunter2"})) == Login(**EVENT)
+
+
+def test_text_that_is_no_address_is_accepted():
+    assert parse(json.dumps(EVENT | {"ip": "unknown"})).ip == "unknown"
+
+
+@pytest.mark.parametrize("name", EVENT)
+@pytest.mark.parametrize("value", [5, 5.5, True, [], {}, ["a"], {"a": 1}])
+def test_a_value_of_another_type_is_rejected(name, value):
+    reject = rejected(json.dumps(EVENT | {name: value}))
+    assert reject.fields == [name]
+    assert reject.reason == f"{name}: string_type"
+
+
+@pytest.mark.parametrize(("name", "length"), LENGTHS.items())
+def test_a_value_longer_than_its_column_is_rejected(name, length):
+    text = "1" * length if name != "app_version" else "1"
+    assert parse(json.dumps(EVENT | {name: text}))
+    assert rejected(json.dumps(EVENT | {name: "1" * (length + 1)})).reason == f"{name}: string_too_long"
+
+
+@pytest.mark.parametrize("name", [name for name in EVENT if name != "app_version"])
+def test_nul_is_rejected(name):
+    assert rejected(json.dumps(EVENT | {name: "a\0b"})).reason == f"{name}: nul_character"
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("", "body: json_invalid"),
+        ("nonsense", "body: json_invalid"),
+        ("\ufeff{}", "body: json_invalid"),
+        ("null", "body: not_an_object"),
+        ("[]", "body: not_an_object"),
+        ("{}", "user_id: missing"),
+        ('{"foo": "oops_wrong_msg_type", "bar": "123"}', "user_id: missing"),
+        ('{"user_id": ""}', "user_id: string_too_short"),
+        ('{"user_id": null}', "user_id: string_type"),
+        ('{"user_id": "\\ud800"}', "body: json_invalid"),
+        ('{"user_id": "\ud800"}', "body: lone_surrogate"),
+        ('{"user_id": "u", "app_version": "1.2.3.4"}', "app_version: version"),
+        ('{"user_id": "u", "app_version": "2147.0.0"}', "app_version: version"),
+        ('{"user_id": "u", "ip": 1, "locale": 2}', "ip: string_type; locale: string_type"),
+        ("[" * 100_000, "body: json_invalid"),
+        ('{"user_id":' * 10_000, "body: json_invalid"),
+        ('{"x": ' + "9" * 5_000 + "}", "body: json_invalid"),
+        ('{"Type": "Notification", "Message": "nonsense"}', "Message: json_invalid"),
+        ('{"Type": "Notification", "Message": 5}', "Message: json_type"),
+        ('{"Type": "Notification", "Message": "{\\"user_id\\": 5}"}', "user_id: string_type"),
+        ('{"detail-type": "x", "detail": "y"}', "detail: not_an_object"),
+        ('{"detail-type": "x", "detail": {"ip": 1}}', "ip: string_type; user_id: missing"),
+    ],
+)
+def test_the_reason_names_field_and_rule(body, reason):
+    assert rejected(body).reason == reason
+
+
+def test_neither_the_reason_nor_what_hangs_on_the_error_holds_a_value():
+    secret = "203.0.113.77"
+    reject = rejected(json.dumps({"user_id": "u" * 200, "ip": [secret], "device_id": {secret: secret}}))
+    assert secret not in f"{reject!r} {reject.reason} {reject.fields}"
+    assert reject.__cause__ is None
+    assert reject.__context__ is None
+
+
+def test_a_login_does_not_show_personal_data():
+    shown = repr(Login(**EVENT))
+    assert EVENT["ip"] not in shown
+    assert EVENT["device_id"] not in shown
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec=None)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from([*EVENT, "detail", "x"]), inner),
+    max_leaves=8,
+)
+events = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys([*EVENT, "Type", "Message", "detail", "detail-type"], json_values)
+)
+
+
+@given(st.text(st.characters(codec=None)) | st.builds(json.dumps, json_values | events))
+@example('{"Type": "Notification", "Message": null}')
+@example('{"detail-type": {}, "detail": []}')
+def test_nothing_but_a_login_or_a_rejection_comes_of_any_text(body):
+    try:
+        login = parse(body)
+    except RejectedMessage as reject:
+        assert reject.reason
+        assert set(reject.fields) <= {*EVENT, "Message", "detail", "Type"}
+    else:
+        assert 1 <= len(login.user_id) <= 128
+        for name, length in LENGTHS.items():
+            text = getattr(login, name) or ""
+            assert len(text) <= length
+            assert "\0" not in text
+            text.encode()

@@ -1,0 +1,121 @@
+import base64
+import re
+import secrets
+from pathlib import Path
+
+import pytest
+
+from include.failures import SetupError
+from include.masking import Keyring, canonical_address, read_keyring
+
+DOCS = Path(__file__).parents[2] / "docs" / "masking.md"
+KEY_1, KEY_2 = bytes(range(100, 132)), bytes(range(150, 190))
+
+
+def encoded(*keys):
+    return ",".join(base64.urlsafe_b64encode(key).decode() for key in keys)
+
+
+def published_vectors():
+    """Rows of the table in docs/masking.md: keys, field, value, mask."""
+    rows = re.findall(
+        r"^\| `([\w=,-]+)` \| (ip|device_id) \| `(.*)` \| `([0-9a-f]{8}:[0-9a-f]{64})` \|$",
+        DOCS.read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) >= 6
+    return rows
+
+
+@pytest.mark.parametrize(("keys", "field", "value", "mask"), published_vectors())
+def test_published_vectors(keys, field, value, mask):
+    assert read_keyring(keys).mask(value, field=field) == mask
+
+
+@pytest.mark.parametrize(
+    ("spellings", "canonical"),
+    [
+        (["192.0.2.1", " 192.0.2.1\n", "::ffff:192.0.2.1", "::FFFF:c000:201"], "192.0.2.1"),
+        (["2001:db8::1", "2001:DB8:0:0:0:0:0:1", "2001:0db8::0001"], "2001:db8::1"),
+        (["not an address", " not an address "], "not an address"),
+        (["192.0.2.01"], "192.0.2.01"),
+        (["240.0.0.1"], "240.0.0.1"),
+    ],
+)
+def test_every_spelling_of_an_address_has_one_mask(spellings, canonical, keyring):
+    assert {canonical_address(text) for text in spellings} == {canonical}
+    assert len({keyring.mask(text, field="ip") for text in spellings}) == 1
+
+
+def test_equal_values_of_two_fields_mask_differently(keyring):
+    assert keyring.mask("1", field="ip") != keyring.mask("1", field="device_id")
+
+
+@pytest.mark.parametrize("value", [None, "", "  ", "\t"])
+@pytest.mark.parametrize("field", ["ip", "device_id"])
+def test_nothing_is_masked_as_nothing(value, field, keyring):
+    assert keyring.mask(value, field=field) is None
+
+
+@pytest.mark.parametrize("value", [5, True, b"1.2.3.4", 1.5])
+def test_only_text_is_masked(value, keyring):
+    with pytest.raises(TypeError):
+        keyring.mask(value, field="ip")
+
+
+def test_a_mask_is_a_key_id_and_an_hmac(keyring):
+    mask = keyring.mask("1.2.3.4", field="ip")
+    assert re.fullmatch(r"[0-9a-f]{8}:[0-9a-f]{64}", mask)
+    assert mask.startswith(f"{keyring.kid}:")
+
+
+def test_a_second_key_wraps_the_first_ones_masks():
+    one, two = Keyring([KEY_1]), Keyring([KEY_1, KEY_2])
+    assert two.kids[0] == one.kid
+    assert two.kids[1] != Keyring([KEY_2]).kid  # the key id names the whole chain
+    assert two.mask("1.2.3.4", field="ip") != one.mask("1.2.3.4", field="ip")
+
+
+def test_padding_is_optional():
+    assert read_keyring(encoded(KEY_1).rstrip("=")).kids == read_keyring(encoded(KEY_1)).kids
+
+
+def test_a_fresh_key_is_accepted():
+    for _ in range(1000):
+        read_keyring(secrets.token_urlsafe(32))
+
+
+@pytest.mark.parametrize(
+    ("password", "fault"),
+    [
+        (None, "holds no masking key"),
+        ("", "holds no masking key"),
+        (" ", "holds no masking key"),
+        (encoded(KEY_1[:31]), "key 1 has 31 bytes"),
+        (encoded(b"a" * 32), "key 1 is not random"),
+        (encoded(bytes(32)), "key 1 is not random"),
+        (encoded(b"correct horse battery staple, 1234567890"), "key 1 is not random"),
+        (f"{encoded(KEY_1)},", "key 2 has 0 bytes"),
+        (f"{encoded(KEY_1)},{encoded(KEY_1)}", "key 2 repeats key 1"),
+        (encoded(KEY_1).replace("a", "!", 1), "key 1 is not base64url"),
+        (encoded(KEY_1)[:20] + "\n" + encoded(KEY_1)[20:], "key 1 is not base64url"),
+        (encoded(KEY_1)[:20] + "===" + encoded(KEY_1)[20:], "key 1 is not base64url"),
+        (base64.b64encode(b"\xfb\xff" * 8 + KEY_1).decode(), "key 1 is not base64url"),
+        (encoded(KEY_1).rstrip("=")[:-1] + "9", "key 1 is not base64url"),  # stray last bits
+        ("kein schlüssel", "key 1 is not base64url"),
+    ],
+)
+def test_a_weak_or_mangled_key_is_refused_without_being_shown(password, fault):
+    with pytest.raises(SetupError, match=fault) as caught:
+        read_keyring(password)
+    assert "make one with" in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    for key in (password or "").split(","):
+        assert len(key) < 8 or key not in str(caught.value)
+
+
+def test_a_keyring_does_not_show_its_keys():
+    shown = repr(Keyring([KEY_1]))
+    assert KEY_1.hex() not in shown
+    assert str(KEY_1) not in shown

@@ -1,0 +1,38 @@
+from dataclasses import replace
+
+import pytest
+
+from include.reconciliation import Sums, Unbalanced, reconcile
+
+GOOD = Sums(
+    batches=2, received=100, staged=99, rejected=1, merged_batches=2, merged_staged=99, inserted=90, already_there=9,
+    confirmed=100, deleted=97, delete_failed=1, expired=2,
+)  # fmt: skip
+REPORTED = [{"received": 60, "staged": 60, "rejected": 0}, {"received": 40, "staged": 39, "rejected": 1}]
+
+
+def test_sums_that_hold():
+    reconcile(GOOD, REPORTED)
+
+
+def test_batches_of_tries_that_failed_are_recorded_but_not_reported():
+    reconcile(GOOD, REPORTED[:1])
+
+
+def test_deletes_that_a_crash_left_unrecorded_are_no_fault():
+    reconcile(replace(GOOD, confirmed=0, deleted=0, delete_failed=0, expired=0), REPORTED)
+
+
+@pytest.mark.parametrize(
+    ("change", "numbers"),
+    [
+        ({"rejected": 0}, "received 100 = staged 99 \\+ rejected 0"),
+        ({"merged_batches": 1}, "batches 2 = merged batches 1"),
+        ({"inserted": 89}, "staged 99 = inserted 89 \\+ already there 9"),
+        ({"deleted": 96}, "received 100 = deleted 96 \\+ delete failed 1 \\+ expired 2"),
+        ({"received": 90, "staged": 89, "confirmed": 100}, "received 100 reported by the drain tasks = 90 recorded"),
+    ],
+)
+def test_sums_that_do_not_hold_are_an_error_with_the_numbers(change, numbers):
+    with pytest.raises(Unbalanced, match=numbers):
+        reconcile(replace(GOOD, **change), REPORTED)

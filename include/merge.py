@@ -60,7 +60,8 @@ def rebuild(connection: psycopg.Connection, window: Window) -> int:
     Returns how many rows were missing or wrong; those that were right are not touched.
     """
     rebuilt = 0
-    for part in window.slices():
+    [(oldest, newest)] = connection.execute(statement("staged_range")).fetchall()
+    for part in window.slices(oldest, newest):
         with connection.transaction(), connection.cursor() as cursor:
             cursor.execute(statement("lock"), {"name": "login_etl.merge"})
             rebuilt += cursor.execute(statement("rebuild"), {"start": part.start, "stop": part.stop}).rowcount

@@ -37,10 +37,10 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
 
 def pending(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[Path]:
     """The migration files that the ledger does not hold, in order."""
-    ledger = connection.execute("select to_regclass('login_etl.schema_migrations') is not null").fetchone()
     done: set[int] = set()
-    if ledger and ledger[0]:
-        done = {version for (version,) in connection.execute("select version from login_etl.schema_migrations")}
+    [(has_ledger,)] = connection.execute(statement("has_ledger")).fetchall()
+    if has_ledger:
+        done = {version for (version,) in connection.execute(statement("applied_migrations"))}
     return [path for path in sorted(folder.glob("*.sql")) if _version(path) not in done]
 
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 Source = Literal["queue", "dead_letter_queue"]
 
 CALL_SIZE = 10  # SQS takes and gives at most ten messages a call
-WAIT_SECONDS = 2  # long polling: an empty answer then means an empty queue, a short poll's does not
+WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty answer means an empty queue
 # Covers receiving, landing and deleting one chunk many times over, and no more, so that what a crashed
 # run held is back on the queue in two minutes.
 VISIBILITY_SECONDS = 120
@@ -96,14 +96,17 @@ def receive(
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
     Receives in rounds of at most `threads` concurrent calls, so at most one chunk and one round are
-    in memory. A round that found nothing ends it; after one that found little, fewer calls are made.
+    in memory. One call of a round long-polls: when even that finds nothing, the queue is empty.
+    After a round that found little, fewer calls are made.
     """
     chunk: list[Message] = []
     size = 0
     calls = threads
     while limit > 0 and monotonic() < deadline:
-        wanted = [min(CALL_SIZE, limit - CALL_SIZE * call) for call in range(min(calls, math.ceil(limit / CALL_SIZE)))]
-        answers = list(pool.map(partial(_receive_call, sqs, queue_url), wanted))
+        calls = min(calls, math.ceil(limit / CALL_SIZE))
+        sizes = [min(CALL_SIZE, limit - CALL_SIZE * call) for call in range(calls)]
+        waits = [WAIT_SECONDS] + [0] * (calls - 1)
+        answers = list(pool.map(partial(_receive_call, sqs, queue_url), sizes, waits))
         useful = sum(1 for messages in answers if messages)
         if not useful:
             break
@@ -119,13 +122,13 @@ def receive(
         yield chunk
 
 
-def _receive_call(sqs: SQSClient, queue_url: str, count: int) -> list[Message]:
+def _receive_call(sqs: SQSClient, queue_url: str, size: int, wait: int) -> list[Message]:
     asked_at = monotonic()  # before the call: SQS starts to hide a message no earlier
     with explained(queue_url):
         answer = sqs.receive_message(
             QueueUrl=queue_url,
-            MaxNumberOfMessages=count,
-            WaitTimeSeconds=WAIT_SECONDS,
+            MaxNumberOfMessages=size,
+            WaitTimeSeconds=wait,
             VisibilityTimeout=VISIBILITY_SECONDS,
             MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
         )

@@ -19,11 +19,16 @@ class Window:
     start: datetime
     stop: datetime
 
-    def slices(self) -> Iterator[Window]:
-        """The window in consecutive pieces of at most a day, so that no transaction grows with it."""
-        start = self.start
-        while start < self.stop:
-            stop = min(start + SLICE, self.stop)
+    def slices(self, oldest: datetime | None, newest: datetime | None) -> Iterator[Window]:
+        """Consecutive pieces of at most a day, of what of the window lies from `oldest` to `newest`.
+
+        So that no transaction grows with the window, and a window of years costs nothing.
+        """
+        if oldest is None or newest is None:
+            return
+        start, end = max(self.start, oldest), min(self.stop, newest + timedelta.resolution)
+        while start < end:
+            stop = min(start + SLICE, end)
             yield Window(start, stop)
             start = stop
 

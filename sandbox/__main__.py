@@ -127,7 +127,8 @@ def main() -> None:
         if command is run:
             sub.add_argument("--verbose", action="store_true", help="show Airflow's own output")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Terminated"))
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)  # so that what was started is stopped, whatever ends us
     try:
         arguments.command(arguments)
     except KeyboardInterrupt:

@@ -1,0 +1,1 @@
+select version from login_etl.schema_migrations

@@ -1,0 +1,305 @@
+"""From the queue to `user_logins`, by the logic alone: real Postgres, real SQS, no Airflow."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from include import drain as drain_module
+from include.drain import drain_queue
+from include.failures import SetupError
+from include.masking import Keyring
+from include.merge import Merged, merge_batches, rebuild
+from include.reconciliation import Unbalanced, reconcile, sum_run
+from include.sealing import unseal
+from include.sqs import Deletes, backlog
+from include.staging import Drain
+from include.warehouse_check import prepare_warehouse
+from include.window import Window
+from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
+
+RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
+
+
+@pytest.fixture
+def ready(warehouse):
+    prepare_warehouse(warehouse)
+    return warehouse
+
+
+@pytest.fixture
+def drain(sqs, queue_url, ready, keyring):
+    def run(**options):
+        arguments = {"drain": RUN, "messages": 1000, "seconds": 60, "threads": 4} | options
+        return drain_queue(sqs, queue_url, ready, keyring, **arguments)
+
+    return run
+
+
+def rows(warehouse):
+    return warehouse.execute(f"select {COLUMNS} from public.user_logins order by message_id").fetchall()
+
+
+def show_again(sqs, queue_url, messages):
+    """What SQS does when a visibility timeout passes: the messages can be received again."""
+    for message in messages:
+        sqs.change_message_visibility(QueueUrl=queue_url, ReceiptHandle=message.receipt_handle, VisibilityTimeout=0)
+
+
+@pytest.fixture
+def crash_before_delete(monkeypatch, sqs, queue_url):
+    """Let the next delete die, once the messages are back on the queue."""
+
+    def arm():
+        def crash(sqs_client, url, messages, *, pool):
+            show_again(sqs, queue_url, messages)
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(drain_module, "delete", crash)
+
+    return arm
+
+
+def test_two_hundred_events_become_their_rows(sqs, queue_url, ready, keyring, drain):
+    bodies = list(sample_events(200, 1))
+    send(sqs, queue_url, iter(bodies))
+    counts = drain()
+    assert counts == {"received": 200, "staged": 198, "rejected": 2, "deleted": 200, "delete_failed": 0, "expired": 0}
+    assert merge_batches(ready).inserted == 198
+    reconcile(sum_run(ready, "a run"), [counts])
+
+    events = [event for event in map(json.loads, bodies) if "user_id" in event]
+    expected = Counter(
+        (
+            event["user_id"],
+            keyring.mask(event["ip"], field="ip"),
+            keyring.mask(event["device_id"], field="device_id"),
+            event["locale"],
+        )
+        for event in events
+    )
+    assert Counter((row[0], row[2], row[3], row[4]) for row in rows(ready)) == expected
+    assert {row[6] for row in rows(ready)} <= {datetime.now(UTC).date(), datetime.now(UTC).date() - timedelta(days=1)}
+    assert backlog(sqs, queue_url) == 0
+
+
+def test_duplicates_stay_identifiable(sqs, queue_url, ready, drain):
+    send(sqs, queue_url, sample_events(100, 1))
+    drain()
+    merge_batches(ready)
+    for column, groups in (("masked_device_id", SHARED_DEVICES), ("masked_ip", SHARED_ADDRESSES)):
+        counts = ready.execute(
+            f"select count(*) from public.user_logins group by {column} having count(*) > 1 order by 1 desc"
+        ).fetchall()
+        assert [count for (count,) in counts] == list(groups)
+
+
+def test_only_bad_messages(sqs, queue_url, ready, keyring, drain):
+    bodies = ["nonsense", '{"user_id": 5}', '{"user_id": "u", "ip": "1.2.3.4", "locale": []}']
+    send(sqs, queue_url, iter(bodies))
+    assert drain() == {"received": 3, "staged": 0, "rejected": 3, "deleted": 3, "delete_failed": 0, "expired": 0}
+    assert merge_batches(ready) == Merged(batches=1)
+    assert rows(ready) == []
+    stored = ready.execute(
+        "select message_id, reason, fields, kid, sealed_body from login_etl.rejected_messages"
+    ).fetchall()
+    assert {(reason, tuple(fields)) for _, reason, fields, _, _ in stored} == {
+        ("body: json_invalid", ()),
+        ("user_id: string_type", ("user_id",)),
+        ("locale: string_type", ("locale",)),
+    }
+    opened = {unseal(sealed, key=keyring.key(kid), message_id=message_id) for message_id, _, _, kid, sealed in stored}
+    assert opened == set(bodies)
+
+
+def test_values_that_postgres_reads_in_a_way_of_its_own(sqs, queue_url, ready, drain):
+    users = [
+        "\\N",
+        "\\.",
+        "a\tb\nc\\",
+        "'; drop table public.user_logins; --",
+        "{{ params }} %s %(x)s",
+        "émigré 用户 \u202e",
+        "\r\n",
+    ]
+    send(sqs, queue_url, iter([json.dumps({"user_id": user}) for user in users]))
+    drain()
+    merge_batches(ready)
+    assert sorted(row[0] for row in rows(ready)) == sorted(users)
+
+
+def test_a_crash_before_delete_repeats_nothing(sqs, queue_url, ready, drain, crash_before_delete):
+    send(sqs, queue_url, sample_events(100, 1))
+    crash_before_delete()
+    with pytest.raises(KeyboardInterrupt):
+        drain()
+    assert backlog(sqs, queue_url) == 100
+    assert merge_batches(ready).inserted == 99
+    before = rows(ready)
+
+    again = drain()
+    assert again["received"] == 100
+    assert merge_batches(ready) == Merged(batches=1, staged=99, inserted=0, already_there=99)
+    assert rows(ready) == before
+    assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (1,)
+    sums = sum_run(ready, "a run")
+    assert (sums.received, sums.confirmed, sums.deleted) == (200, 100, 100)
+    reconcile(sums, [again])
+
+
+def test_both_copies_in_one_merge_are_one_row(sqs, queue_url, ready, drain, crash_before_delete):
+    send(sqs, queue_url, sample_events(100, 1))
+    crash_before_delete()
+    with pytest.raises(KeyboardInterrupt):
+        drain()
+    drain()
+    assert merge_batches(ready) == Merged(batches=2, staged=198, inserted=99, already_there=99)
+    assert len(rows(ready)) == 99
+
+
+def test_a_crash_before_commit_leaves_the_messages(sqs, queue_url, ready, drain, monkeypatch):
+    send(sqs, queue_url, sample_events(100, 1))
+    monkeypatch.setattr("include.staging.seal", lambda *args, **kwargs: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        drain()
+    assert ready.execute("select count(*) from login_etl.batches").fetchone() == (0,)
+    assert ready.execute("select count(*) from login_etl.staging_logins").fetchone() == (0,)
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
+    assert attributes["ApproximateNumberOfMessagesNotVisible"] == "100"
+
+
+def test_nothing_is_deleted_while_a_transaction_is_open(empty_warehouse, sqs, queue_url, keyring):
+    send(sqs, queue_url, sample_events(10, 1))
+    with empty_warehouse.connect(user="pipeline") as connection:
+        prepare_warehouse(connection)
+        connection.autocommit = False
+        connection.execute("select 1")  # makes the staging transaction a savepoint
+        with pytest.raises(RuntimeError, match="not committed"):
+            drain_queue(sqs, queue_url, connection, keyring, drain=RUN, messages=10, seconds=60, threads=1)
+        connection.rollback()
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
+    assert attributes["ApproximateNumberOfMessagesNotVisible"] == "10"
+
+
+def test_a_denied_delete_fails_after_the_rows_are_safe(sqs, queue_url, ready, drain, monkeypatch):
+    def denied(*args, **kwargs):
+        raise SetupError("denied")
+
+    send(sqs, queue_url, sample_events(10, 1))
+    monkeypatch.setattr(drain_module, "delete", denied)
+    with pytest.raises(SetupError):
+        drain()
+    assert merge_batches(ready).batches == 1
+    sums = sum_run(ready, "a run")
+    assert (sums.received, sums.confirmed) == (10, 0)
+
+
+def test_failed_and_expired_deletes_are_recorded(sqs, queue_url, ready, drain, monkeypatch):
+    send(sqs, queue_url, sample_events(10, 1))
+    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: Deletes(deleted=7, failed=2, expired=1))
+    counts = drain()
+    assert (counts["deleted"], counts["delete_failed"], counts["expired"]) == (7, 2, 1)
+    merge_batches(ready)
+    reconcile(sum_run(ready, "a run"), [counts])
+
+
+def test_the_bounds_of_a_share(sqs, queue_url, drain):
+    send(sqs, queue_url, sample_events(50, 1))
+    assert drain(messages=20)["received"] == 20
+    assert drain(seconds=0)["received"] == 0
+    assert backlog(sqs, queue_url) == 30
+
+
+def test_leftovers_of_an_earlier_run_are_merged(sqs, queue_url, ready, drain):
+    send(sqs, queue_url, sample_events(10, 1))
+    drain()
+    send(sqs, queue_url, sample_events(10, 2))
+    drain(drain=Drain("another run", 0, 1, RUN.started_at))
+    merged = merge_batches(ready)
+    assert merged.batches == 2
+    assert merge_batches(ready) == Merged()
+    for run in ("a run", "another run"):
+        reconcile(sum_run(ready, run), [])
+
+
+def test_a_row_that_vanished_from_staging_is_noticed(sqs, queue_url, ready, drain):
+    send(sqs, queue_url, sample_events(10, 1))
+    counts = drain()
+    ready.execute(
+        "delete from login_etl.staging_logins where user_id = (select min(user_id) from login_etl.staging_logins)"
+    )
+    merge_batches(ready)
+    with pytest.raises(Unbalanced, match=r"staged 10 = inserted 9 \+ already there 0"):
+        reconcile(sum_run(ready, "a run"), [counts])
+
+
+def test_the_target_refusing_a_row_undoes_its_batch_only(sqs, queue_url, ready, drain):
+    for seed in (1, 2):
+        send(sqs, queue_url, sample_events(10, seed))
+        drain()
+    ready.execute("alter table public.user_logins add constraint no_second_batch check (batch_id <> 2) not valid")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        merge_batches(ready)
+    assert len(rows(ready)) == 10
+    ready.execute("alter table public.user_logins drop constraint no_second_batch")
+    assert merge_batches(ready) == Merged(batches=1, staged=10, inserted=10)
+
+
+def test_an_adopted_table_is_loaded_and_its_own_rows_stay(local, sqs, queue_url, warehouse, keyring):
+    with local.connect() as owner:
+        owner.execute(
+            "create table public.user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256), "
+            "masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date)"
+        )
+        owner.execute("insert into public.user_logins (user_id) values ('legacy'), ('legacy')")
+        owner.execute("alter table public.user_logins owner to pipeline")
+    prepare_warehouse(warehouse)
+    send(sqs, queue_url, sample_events(100, 1))
+    drain_queue(sqs, queue_url, warehouse, keyring, drain=RUN, messages=100, seconds=60, threads=2)
+    assert merge_batches(warehouse).inserted == 99
+    assert len(rows(warehouse)) == 101
+    warehouse.execute("delete from public.user_logins where message_id is not null")
+    assert rebuild(warehouse, Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))) == 99
+    assert len(rows(warehouse)) == 101
+
+
+def test_a_rebuild_restores_exactly_what_is_missing_or_wrong_in_its_range(sqs, queue_url, ready, drain):
+    send(sqs, queue_url, sample_events(100, 1))
+    drain()
+    merge_batches(ready)
+    # Let half of the messages have been sent forty days ago.
+    ready.execute("update login_etl.staging_logins set sent_at = sent_at - interval '40 days' where user_id < '8'")
+    ready.execute("update public.user_logins set create_date = create_date - 40 where user_id < '8'")
+    whole = rows(ready)
+    batches = ready.execute("select message_id, batch_id, xmin::text from public.user_logins").fetchall()
+    early = [row for row in whole if row[0] < "8"]
+    now = datetime.now(UTC)
+    window = Window(now - timedelta(days=41), now - timedelta(days=39))
+
+    ready.execute("delete from public.user_logins where message_id = any(%s)", [[early[0][7], early[1][7]]])
+    ready.execute("update public.user_logins set app_version = -1, locale = null where message_id = %s", [early[2][7]])
+    late = next(row for row in whole if row[0] >= "8")
+    ready.execute("delete from public.user_logins where message_id = %s", [late[7]])
+
+    assert rebuild(ready, window) == 3
+    assert rows(ready) == [row for row in whole if row != late]
+    touched = set(batches) - set(
+        ready.execute("select message_id, batch_id, xmin::text from public.user_logins").fetchall()
+    )
+    assert {message_id for message_id, _, _ in touched} == {early[0][7], early[1][7], early[2][7], late[7]}
+    assert rebuild(ready, window) == 0
+
+
+def test_a_rotated_key_masks_what_is_received_from_now_on(sqs, queue_url, ready):
+    old, new = bytes(range(100, 132)), bytes(range(150, 182))
+    for keys in ([old], [old, new]):
+        send(sqs, queue_url, iter(['{"user_id": "u", "ip": "192.0.2.1"}']))
+        drain_queue(sqs, queue_url, ready, Keyring(keys), drain=RUN, messages=1, seconds=60, threads=1)
+    merge_batches(ready)
+    chain = Keyring([old, new])
+    kids = ready.execute("select kid from login_etl.batches order by batch_id").fetchall()
+    assert [kid for (kid,) in kids] == list(chain.kids)

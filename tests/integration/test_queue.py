@@ -1,0 +1,199 @@
+"""The conversation with SQS, against a real server; a stub only answers what that server never does."""
+
+import json
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from time import monotonic
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from include import sqs as conversation
+from include.failures import SetupError
+from include.queue_check import check_queue
+from include.sqs import Deletes, backlog, delete, receive
+from sandbox.events import send
+from sandbox.servers import free_port
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+@pytest.fixture
+def stubbed(sqs):
+    with Stubber(sqs) as stubber:
+        yield stubber
+
+
+def take(sqs, queue_url, pool, **bounds):
+    bounds = {"limit": 1000, "deadline": monotonic() + 60, "threads": 4, "pool": pool} | bounds
+    return [message for chunk in receive(sqs, queue_url, **bounds) for message in chunk]
+
+
+def test_looking_takes_nothing(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["a", "b"]))
+    for _ in range(5):
+        assert backlog(sqs, queue_url) == 2
+    assert [message.receive_count for message in take(sqs, queue_url, pool)] == [1, 1]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_every_message_is_received_once(sqs, queue_url, pool, threads):
+    bodies = [f"body {number}" for number in range(57)]
+    send(sqs, queue_url, iter(bodies))
+    messages = take(sqs, queue_url, pool, threads=threads)
+    assert sorted(message.body for message in messages) == sorted(bodies)
+    assert len({message.message_id for message in messages}) == 57
+    assert backlog(sqs, queue_url) == 0
+
+
+@pytest.mark.parametrize("limit", [1, 9, 10, 11, 25])
+def test_never_more_than_the_limit(sqs, queue_url, pool, limit):
+    send(sqs, queue_url, iter(["x"] * 40))
+    assert len(take(sqs, queue_url, pool, limit=limit)) == limit
+    assert backlog(sqs, queue_url) == 40 - limit
+
+
+def test_chunks_are_bounded_in_messages_and_bytes(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["x" * 1000] * 40))
+    bounds = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
+    assert [len(chunk) for chunk in receive(sqs, queue_url, **bounds, chunk_messages=10)] == [10, 10]
+    assert [len(chunk) for chunk in receive(sqs, queue_url, **bounds, chunk_bytes=9_000)] == [10, 10]
+
+
+def test_receiving_stops_at_the_deadline(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["x"]))
+    assert take(sqs, queue_url, pool, deadline=monotonic()) == []
+    assert backlog(sqs, queue_url) == 1
+
+
+def test_an_empty_queue_ends_it_after_one_long_poll(sqs, queue_url, pool):
+    started = monotonic()
+    assert take(sqs, queue_url, pool) == []
+    assert monotonic() - started < 2 * conversation.WAIT_SECONDS + 1
+
+
+def test_a_message_shows_neither_body_nor_handle(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["203.0.113.77"]))
+    [message] = take(sqs, queue_url, pool)
+    assert message.body not in repr(message)
+    assert message.receipt_handle not in repr(message)
+
+
+def test_deleted_messages_are_gone(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["x"] * 25))
+    messages = take(sqs, queue_url, pool)
+    assert delete(sqs, queue_url, messages, pool=pool) == Deletes(deleted=25)
+    attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
+    assert attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
+
+
+def test_a_handle_past_its_visibility_timeout_is_counted_and_not_tried(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["x"] * 3))
+    first, *others = take(sqs, queue_url, pool)
+    late = replace(first, expires_at=monotonic() - 1)
+    assert delete(sqs, queue_url, [late, *others], pool=pool) == Deletes(deleted=2, expired=1)
+
+
+def test_dead_handles_are_counted_and_other_failures_tried_again(sqs, queue_url, pool, stubbed, monkeypatch):
+    monkeypatch.setattr(conversation, "sleep", lambda seconds: None)
+    message = conversation.Message(uuid.uuid4(), None, 1, monotonic() + 60, "", "handle")
+    messages = [replace(message, receipt_handle=f"handle {number}") for number in range(3)]
+
+    def failed(number, code, *, sender):
+        return {"Id": str(number), "Code": code, "SenderFault": sender}
+
+    dead, alive = failed(0, "ReceiptHandleIsInvalid", sender=True), failed(1, "InternalError", sender=False)
+    answers = [
+        [dead, alive, failed(2, "InternalError", sender=False)],
+        [failed(0, "InternalError", sender=False)],  # handle 1; handle 2 is deleted now
+        [failed(0, "InternalError", sender=False)],
+    ]  # fmt: skip
+    asked = [["handle 0", "handle 1", "handle 2"], ["handle 1", "handle 2"], ["handle 1"]]
+    for failures, handles in zip(answers, asked, strict=True):
+        entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(handles)]
+        stubbed.add_response(
+            "delete_message_batch",
+            {"Successful": [], "Failed": failures},
+            {"QueueUrl": queue_url, "Entries": entries},
+        )
+    assert delete(sqs, queue_url, messages, pool=pool) == Deletes(deleted=1, failed=1, expired=1)
+    stubbed.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize("whole_call", [True, False])
+def test_a_denied_delete_is_a_setup_error(sqs, queue_url, pool, stubbed, whole_call):
+    if whole_call:
+        stubbed.add_client_error(
+            "delete_message_batch", "AccessDenied", "User: arn:aws:iam::1:user/x is not authorized"
+        )
+    else:
+        failure = {"Id": "0", "Code": "AccessDenied", "SenderFault": True}
+        stubbed.add_response("delete_message_batch", {"Successful": [], "Failed": [failure]})
+    message = conversation.Message(uuid.uuid4(), None, 1, monotonic() + 60, "", "handle")
+    with pytest.raises(SetupError, match="allow sqs:DeleteMessage"):
+        delete(sqs, queue_url, [message], pool=pool)
+
+
+def test_a_good_queue_passes_and_a_missing_dead_letter_queue_is_a_warning(local, queue_url, caplog):
+    assert check_queue(local.client(), local.queue_url, "queue") == local.queue_url
+    assert not caplog.records
+    check_queue(local.client(), queue_url, "queue")
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    assert "no dead-letter queue" in caplog.text
+
+
+def test_a_low_receive_count_and_a_zero_visibility_timeout_are_warnings(sqs, queue_url, caplog):
+    arn = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": policy, "VisibilityTimeout": "0"})
+    check_queue(sqs, queue_url, "queue")
+    assert "maxReceiveCount 1" in caplog.text
+    assert "visibility timeout is 0" in caplog.text
+
+
+def test_the_dead_letter_queue_is_found_through_the_redrive_policy(local, queue_url):
+    sqs = local.client()
+    assert check_queue(sqs, local.queue_url, "dead_letter_queue").endswith("/login-queue-dead-letters")
+    with pytest.raises(SetupError, match="no redrive policy"):
+        check_queue(sqs, queue_url, "dead_letter_queue")
+
+
+def test_the_dead_letter_queue_of_a_fifo_queue_is_refused(sqs):
+    url = sqs.create_queue(QueueName=f"{uuid.uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    with pytest.raises(SetupError, match="FIFO queue cannot be drained"):
+        check_queue(sqs, url, "dead_letter_queue")
+    assert check_queue(sqs, url, "queue") == url
+
+
+@pytest.mark.parametrize("configured", ["", "login-queue", "arn:aws:sqs:eu-west-1:1:login-queue"])
+def test_a_variable_that_is_no_url_is_refused(sqs, configured):
+    with pytest.raises(SetupError, match="variable user_logins_queue_url is not set to the URL of a queue"):
+        check_queue(sqs, configured, "queue")
+
+
+def test_a_queue_that_is_not_there_is_a_setup_error(sqs, queue_url):
+    with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
+        check_queue(sqs, queue_url + "-not-there", "queue")
+
+
+def test_a_forbidden_delete_is_found_before_the_first_receive(sqs, queue_url, stubbed):
+    stubbed.add_response("get_queue_attributes", {"Attributes": {}})
+    stubbed.add_client_error("delete_message_batch", "AccessDeniedException")
+    with pytest.raises(SetupError, match="allow sqs:DeleteMessage"):
+        check_queue(sqs, queue_url, "queue")
+
+
+def test_an_endpoint_that_does_not_answer_is_worth_a_retry(queue_url):
+    endpoint = f"http://127.0.0.1:{free_port()}"
+    client = boto3.client(
+        "sqs", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
+    )
+    with pytest.raises(ConnectionError, match=f"connection aws_sqs: {endpoint} does not answer"):
+        check_queue(client, queue_url, "queue")

@@ -1,0 +1,123 @@
+from datetime import UTC, date, datetime
+
+import pytest
+
+from include.failures import SetupError
+from include.partitions import make_partitions, needed
+from include.warehouse_check import check_kids, prepare_warehouse
+
+EXERCISE_TABLE = """
+create table public.user_logins (
+    user_id varchar(128), device_type varchar(32), masked_ip varchar(256), masked_device_id varchar(256),
+    locale varchar(32), app_version integer, create_date date
+)
+"""
+LEGACY_ROW = ("legacy", "ios", "aaa", "bbb", None, 230, date(2020, 1, 1))
+
+
+def partitions(warehouse, table):
+    rows = warehouse.execute(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = %s::regclass order by 1", [table]
+    )
+    return [name.split(".")[-1] for (name,) in rows]
+
+
+@pytest.fixture
+def adopted(local, warehouse):
+    """The exercise's own table, with a row in it, given to the pipeline."""
+    with local.connect() as owner:
+        owner.execute(EXERCISE_TABLE)
+        owner.execute("insert into public.user_logins values (%s, %s, %s, %s, %s, %s, %s)", LEGACY_ROW)
+        owner.execute("alter table public.user_logins owner to pipeline")
+    return warehouse
+
+
+def test_a_fresh_database_is_made_ready_and_a_ready_one_is_left_alone(warehouse):
+    prepare_warehouse(warehouse)
+    assert len(partitions(warehouse, "login_etl.staging_logins")) == 2
+    assert len(partitions(warehouse, "public.user_logins")) == 4  # last, this and next month; the default one
+    before = warehouse.execute("select max(oid::bigint) from pg_class").fetchone()
+    prepare_warehouse(warehouse)
+    assert warehouse.execute("select max(oid::bigint) from pg_class").fetchone() == before
+
+
+@pytest.mark.parametrize(
+    ("today", "months"),
+    [
+        (date(2026, 1, 31), ["2025_12", "2026_01", "2026_02"]),
+        (date(2026, 12, 1), ["2026_11", "2026_12", "2027_01"]),
+        (date(2028, 2, 29), ["2028_01", "2028_02", "2028_03"]),
+    ],
+)
+def test_months_are_the_last_this_and_the_next(today, months):
+    assert [partition.name.removeprefix("user_logins_") for partition in needed(today)[2:]] == months
+
+
+def test_a_row_in_the_default_partition_does_not_block_its_month(warehouse):
+    prepare_warehouse(warehouse)
+    warehouse.execute(
+        "insert into public.user_logins (user_id, create_date, message_id, batch_id) "
+        "values ('early', '2031-05-05', gen_random_uuid(), 1), ('other', '2033-05-05', gen_random_uuid(), 1)"
+    )
+    assert "user_logins_2031_05" in make_partitions(warehouse, date(2031, 5, 1))
+    rows = warehouse.execute("select user_id, tableoid::regclass::text from public.user_logins order by 1").fetchall()
+    assert rows == [("early", "user_logins_2031_05"), ("other", "user_logins_default")]
+
+
+def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
+    prepare_warehouse(adopted)
+    assert adopted.execute("select * from public.user_logins").fetchall() == [(*LEGACY_ROW, None, None)]
+    prepare_warehouse(adopted)
+
+
+def test_a_foreign_table_is_refused_before_it_is_altered(local, warehouse):
+    with local.connect() as owner:
+        owner.execute(
+            "create table public.user_logins (user_id varchar(64), device_type text, masked_ip varchar(256), "
+            "masked_device_id varchar(256), locale varchar(32), app_version text, extra text not null)"
+        )
+        owner.execute("alter table public.user_logins owner to pipeline")
+    faults = (
+        r"column user_id holds 64 characters, not 128; column app_version is text, not integer; "
+        r"column create_date is missing; column extra, which is not ours, may not be null"
+    )
+    with pytest.raises(SetupError, match=faults):
+        prepare_warehouse(warehouse)
+    assert warehouse.execute("select to_regnamespace('login_etl')").fetchone() == (None,)
+
+
+def test_a_lost_key_or_right_is_found(local, warehouse):
+    prepare_warehouse(warehouse)
+    warehouse.execute("drop index public.user_logins_message_key")
+    with pytest.raises(SetupError, match=r"create unique index on public.user_logins \(message_id, create_date\)"):
+        prepare_warehouse(warehouse)
+    warehouse.execute("create unique index on public.user_logins (create_date, message_id)")
+    with local.connect() as owner:
+        owner.execute("alter table public.user_logins owner to postgres")
+    with pytest.raises(SetupError, match="grant select, insert, update"):
+        prepare_warehouse(warehouse)
+
+
+def test_a_view_in_the_tables_place_is_refused(local, warehouse):
+    prepare_warehouse(warehouse)
+    with local.connect() as owner:
+        owner.execute("alter table public.user_logins rename to elsewhere")
+        owner.execute("create view public.user_logins as select * from elsewhere")
+    with pytest.raises(SetupError, match="must be a table"):
+        prepare_warehouse(warehouse)
+
+
+def test_a_swapped_key_is_refused_and_a_rotated_one_is_not(warehouse, keyring):
+    prepare_warehouse(warehouse)
+    check_kids(warehouse, keyring)
+    now = datetime.now(UTC)
+    for kid in (keyring.kid, "0badc0de", keyring.kid, "0badc0de"):
+        warehouse.execute(
+            "insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, "
+            "oldest_sent_at, newest_sent_at, started_at) values ('r', 0, 1, %s, 1, 1, 0, %s, %s, %s)",
+            [kid, now, now, now],
+        )
+    with pytest.raises(SetupError, match=f"key id 0badc0de, which is not in this keyring's chain \\({keyring.kid}\\)"):
+        check_kids(warehouse, keyring)
+    warehouse.execute("delete from login_etl.batches where kid = '0badc0de'")
+    check_kids(warehouse, keyring)

@@ -5,14 +5,13 @@ into `public.user_logins`. A message is deleted from SQS only after its row is c
 row's key: nothing is lost, and nothing is there twice, whatever is retried.
 
 * **Nothing to do**: the queue is looked at for one minute; then the run is a success with skipped tasks.
-* **It failed**: the last line of the log says what to mend. Clear the failed task, or leave it to the next
-  run, which merges what earlier runs left behind. Messages that were not deleted come again, and are recognised.
+* **It failed**: the log's last line says what to mend. Clear the failed task, or leave it to the next run, which
+  merges what earlier ones left behind. Messages that were not deleted come again, and are recognised.
 * **Rebuild**: `rebuild_from` and `rebuild_to` bring rows back from staging and take nothing from the queue.
-  `airflow backfill create --dag-id user_logins --from-date … --to-date … --reprocess-behavior completed` does it
-  for the intervals of earlier runs.
+  So does `airflow backfill create … --reprocess-behavior completed`, for the intervals of earlier runs.
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.
-* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason. **Counts** are in
-  `login_etl.batches`, in the log of `merge_user_logins` and in the asset's events.
+* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason.
+* **Counts** are in `login_etl.batches`, in the log of `merge_user_logins` and in the asset's events.
 
 Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable `user_logins_queue_url`.
 """
@@ -33,11 +32,9 @@ from sqs_backlog_sensor import SqsBacklogSensor
 
 USER_LOGINS = Asset("user_logins", uri="postgres://warehouse/postgres/public/user_logins")
 MAX_SECONDS = 1_800
-TIME: dict[str, Any] = {
-    "type": ["null", "string"],
-    "format": "date-time",
-    "section": "Rebuild from staging, without a queue",
-}
+INTEGER: dict[str, Any] = {"type": "integer", "minimum": 1}
+SOURCE: dict[str, Any] = {"type": "string", "enum": ["queue", "dead_letter_queue"]}
+TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time", "section": "Rebuild instead of draining"}
 
 
 @dag(
@@ -47,12 +44,12 @@ TIME: dict[str, Any] = {
     max_active_runs=1,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
     params={
-        "max_messages": Param(100_000, type="integer", minimum=1, maximum=1_000_000, description="Messages, in all"),
-        "max_seconds": Param(180, type="integer", minimum=1, maximum=MAX_SECONDS, description="Of receiving, per task"),
-        "max_workers": Param(4, type="integer", minimum=1, maximum=32, description="Drain tasks for a large backlog"),
-        "source": Param("queue", enum=["queue", "dead_letter_queue"], description="Which queue to drain"),
-        "rebuild_from": Param(None, description="Rebuild the rows of messages sent from this time on", **TIME),
-        "rebuild_to": Param(None, description="… up to this time, and without it", **TIME),
+        "max_messages": Param(100_000, **INTEGER, maximum=1_000_000, description="Messages that one run may take"),
+        "max_seconds": Param(180, **INTEGER, maximum=MAX_SECONDS, description="Seconds that a drain task may receive"),
+        "max_workers": Param(4, **INTEGER, maximum=32, description="Drain tasks side by side, for a large backlog"),
+        "source": Param("queue", **SOURCE, description="Which queue to drain"),
+        "rebuild_from": Param(None, **TIME, description="Rebuild the rows of messages sent from this time on"),
+        "rebuild_to": Param(None, **TIME, description="… up to this time, and without it"),
     },
     tags=["sqs", "logins", "pii"],
     doc_md=__doc__,

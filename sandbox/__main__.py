@@ -20,6 +20,7 @@ from sandbox import airflow, events, report, servers
 from sandbox.environment import PROJECT, airflow_environment
 
 HOME = PROJECT / ".sandbox"
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MOST_EVENTS = 1_000  # the local SQS server slows down with the depth of its queue
 
 console = Console(stderr=True, highlight=False)
@@ -108,6 +109,13 @@ def _step(title: str) -> Iterator[None]:
     console.print(f"[green]✓[/green] {title} [dim]{time.monotonic() - started:.1f} s[/dim]")
 
 
+def _interrupt(*_: object) -> None:
+    """Whatever ends us, what we started is stopped first; a second Ctrl-C must not break that off."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Parse the command line and run one command."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
@@ -127,8 +135,8 @@ def main() -> None:
         if command is run:
             sub.add_argument("--verbose", action="store_true", help="show Airflow's own output")
     arguments = parser.parse_args()
-    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ending, signal.default_int_handler)  # so that what was started is stopped, whatever ends us
+    for ending in ENDINGS:
+        signal.signal(ending, _interrupt)
     try:
         arguments.command(arguments)
     except KeyboardInterrupt:

@@ -2,16 +2,24 @@
 
 import os
 import secrets
+import tempfile
 import uuid
 
-# Before anything imports Airflow: its home must not be the user's, and needs no database here.
-os.environ.update(AIRFLOW__CORE__LOAD_EXAMPLES="False", AIRFLOW__CORE__UNIT_TEST_MODE="False")
+# Before anything imports Airflow: its home must not be the user's. Nobody listens at that database's
+# address, so what passes in this process needs none.
+os.environ.update(
+    AIRFLOW_HOME=tempfile.mkdtemp(prefix="airflow-home-"),
+    AIRFLOW__CORE__LOAD_EXAMPLES="False",
+    AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://nobody@127.0.0.1:1/none",
+)
 
 import pytest
 
 from include.masking import read_keyring
 from sandbox import servers as sandbox_servers
-from sandbox.servers import RIGHTS
+from sandbox.airflow import migrate_metadata
+from sandbox.environment import airflow_environment
+from sandbox.servers import RIGHTS, free_port
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +60,20 @@ def queue_url(sqs):
     url = sqs.create_queue(QueueName=f"queue-{uuid.uuid4().hex}")["QueueUrl"]
     yield url
     sqs.delete_queue(QueueUrl=url)
+
+
+@pytest.fixture(scope="session")
+def airflow_home(local):
+    """The environment of Airflow's processes, whose metadata database is ready."""
+    environment = airflow_environment(local, port=free_port())
+    migrate_metadata(environment)
+    return environment
+
+
+@pytest.fixture
+def environment(airflow_home, queue_url):
+    """The same, with this test's own queue."""
+    return airflow_home | {"AIRFLOW_VAR_USER_LOGINS_QUEUE_URL": queue_url}
 
 
 @pytest.fixture

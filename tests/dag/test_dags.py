@@ -1,0 +1,141 @@
+"""The DAGs as Airflow reads them, without a database."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.exceptions import ParamValidationError
+from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
+from airflow.sdk import RetryAction
+
+from include.failures import SetupError
+from include.reconciliation import Unbalanced
+from sqs_backlog_sensor import SqsBacklogSensor
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return DagBag(PROJECT / "dags")
+
+
+@pytest.fixture(scope="module")
+def dag(bag):
+    return bag.dags["user_logins"]
+
+
+def test_every_dag_file_parses(bag):
+    assert bag.import_errors == {}
+    assert {Path(dag.fileloc).stem for dag in bag.dags.values()} == {
+        path.stem for path in (PROJECT / "dags").glob("*.py")
+    }
+
+
+def test_the_readme_lists_the_dags_there_are(bag):
+    table = README.split("## DAGs")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(bag.dags)
+
+
+def test_every_dag_has_a_manual_an_owner_and_tags(bag):
+    for dag in bag.dags.values():
+        assert dag.doc_md == Path(dag.fileloc).read_text().split('"""')[1]
+        assert dag.owner != "airflow"
+        assert dag.tags
+
+
+def test_the_schedule(dag):
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert dag.timetable.expression == "*/5 * * * *"
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+
+
+def test_the_order_of_the_tasks(dag):
+    downstream = {task.task_id: task.downstream_task_ids for task in dag.tasks}
+    assert downstream == {
+        "check_setup": {"wait_for_messages", "plan_drain", "drain_and_mask"},
+        "wait_for_messages": {"plan_drain"},
+        "plan_drain": {"drain_and_mask"},
+        "drain_and_mask": {"merge_user_logins"},
+        "merge_user_logins": set(),
+    }
+    assert dag.get_task("merge_user_logins").trigger_rule == "none_failed"
+
+
+def test_the_sensor_takes_nothing_and_gives_up_after_a_minute(dag):
+    sensor = dag.get_task("wait_for_messages")
+    assert isinstance(sensor, SqsSensor)
+    assert (sensor.mode, sensor.soft_fail, sensor.deferrable) == ("reschedule", True, False)
+    assert sensor.timeout == 60
+    assert 10 <= sensor.poke_interval <= 15
+
+
+def test_the_sensor_cannot_be_made_deferrable():
+    assert SqsBacklogSensor(task_id="x", sqs_queue="y", deferrable=True).deferrable is False
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "lowest", "highest"),
+    [("max_messages", 100_000, 1, 1_000_000), ("max_seconds", 180, 1, 1_800), ("max_workers", 4, 1, 32)],
+)
+def test_bounds_are_typed_and_bounded(dag, name, default, lowest, highest):
+    param = dag.params.get_param(name)
+    assert param.resolve() == default
+    for value in (lowest, highest):
+        assert param.resolve(value) == value
+    for value in (lowest - 1, highest + 1, "5", None, 1.5):
+        with pytest.raises(ParamValidationError):
+            param.resolve(value)
+
+
+def test_the_other_params(dag):
+    assert dag.params["source"] == "queue"
+    assert dag.params.get_param("source").resolve("dead_letter_queue") == "dead_letter_queue"
+    for name, value in (("source", "elsewhere"), ("source", None), ("rebuild_from", 5), ("rebuild_to", True)):
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(name).resolve(value)
+    assert dag.params["rebuild_from"] is None
+    assert dag.params["rebuild_to"] is None
+
+
+def test_every_param_is_described(bag):
+    for dag in bag.dags.values():
+        for name in dag.params:
+            assert dag.params.get_param(name).description
+
+
+def test_every_task_retries_with_back_off_and_ends(dag):
+    for task in dag.tasks:
+        assert task.retries == 3
+        assert task.retry_exponential_backoff
+        assert task.execution_timeout
+    drain = dag.get_task("drain_and_mask")
+    longest = timedelta(seconds=dag.params.get_param("max_seconds").schema["maximum"])
+    assert drain.execution_timeout >= longest + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (SetupError("x"), RetryAction.FAIL),
+        (Unbalanced("x"), RetryAction.FAIL),
+        (psycopg.errors.InsufficientPrivilege("x"), RetryAction.FAIL),
+        (psycopg.errors.CheckViolation("x"), RetryAction.FAIL),
+        (psycopg.errors.DeadlockDetected("x"), RetryAction.DEFAULT),
+        (psycopg.OperationalError("x"), RetryAction.DEFAULT),
+        (ConnectionError("x"), RetryAction.DEFAULT),
+    ],
+)
+def test_what_a_retry_cannot_mend_fails_at_once(dag, error, action):
+    for task in dag.tasks:
+        assert task.retry_policy.evaluate(error, 1, 3).action is action
+
+
+def test_only_the_merge_announces_the_table(dag):
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
+    assert outlets == {"merge_user_logins": ["user_logins"]}

@@ -1,0 +1,152 @@
+"""The DAG through `airflow dags test`, and what of the messages is left anywhere afterwards."""
+
+import base64
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from include.sqs import backlog
+from sandbox.events import sample_events, send
+
+ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")
+DEVICE = "987-65-4321"
+USER = "canary-user"
+CANARY = {"user_id": USER, "app_version": "1.2.3", "device_type": "ios", "locale": "RU", "device_id": DEVICE}
+FLAT, SIX = (json.dumps(CANARY | {"ip": address}) for address in ADDRESSES)
+BODIES = [
+    FLAT,
+    SIX,
+    json.dumps({"Type": "Notification", "Message": FLAT}),
+    json.dumps({"detail-type": "Login", "detail": json.loads(SIX)}),
+]
+BAD_BODIES = [
+    FLAT.replace("1.2.3", "1.2.3.4"),
+    json.dumps(CANARY | {"ip": list(ADDRESSES)}),
+    json.dumps(CANARY | {"device_id": {DEVICE: DEVICE}}),
+    json.dumps({"Type": "Notification", "Message": FLAT[:-1]}),
+    json.dumps({"x": f"{ADDRESSES} {DEVICE}"}),
+    f"{ADDRESSES} {DEVICE}",
+    FLAT.replace("canary-user", "u" * 200),
+    FLAT.replace("RU", "\\u0000"),
+]
+
+
+def run_dag(environment, **params):
+    """`airflow dags test user_logins`; returns exit code and output."""
+    command = ["airflow", "dags", "test", "user_logins", *(["--conf", json.dumps(params)] if params else [])]
+    done = subprocess.run(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return done.returncode, done.stdout.decode()
+
+
+def dump(connection):
+    """All rows of all tables, as bytes."""
+    tables = connection.execute(
+        "select format('%I.%I', table_schema, table_name) from information_schema.tables "
+        "where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')"
+    ).fetchall()
+    assert len(tables) > 5
+    content = b""
+    for (table,) in tables:
+        with connection.cursor().copy(f"copy (select * from {table}) to stdout".encode()) as copy:
+            content += b"".join(copy)
+    return content
+
+
+def spellings(secret):
+    """A secret as it is, and as bytea columns, hex and base64 would show it."""
+    raw = secret.encode()
+    padded = [base64.b64encode(b"x" * shift + raw)[4 * bool(shift) : -4] for shift in range(3)]
+    return [raw, raw.hex().encode(), *padded]
+
+
+def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_warehouse, environment, sqs, queue_url):
+    bodies = [*sample_events(100, 1), *BODIES, *BAD_BODIES]
+    send(sqs, queue_url, iter(bodies))
+    code, output = run_dag(environment)
+    assert code == 0, output[-5000:]
+    assert backlog(sqs, queue_url) == 0
+
+    counts = {
+        "received": 112, "staged": 103, "rejected": 9, "inserted": 103, "already_there": 0, "deleted": 112,
+        "delete_failed": 0, "expired": 0, "merged_batches": 1, "merged_rows": 103, "rebuilt_rows": 0,
+    }  # fmt: skip
+    with empty_warehouse.connect() as warehouse, empty_warehouse.connect("airflow") as metadata:
+        assert warehouse.execute("select count(*) from public.user_logins").fetchone() == (103,)
+        [(extra,)] = metadata.execute("select extra from asset_event order by id desc limit 1").fetchall()
+        assert {name: extra[name] for name in counts} == counts
+        pushed = metadata.execute("select task_id, value from xcom where dag_id = 'user_logins'").fetchall()
+        assert {task_id for task_id, _ in pushed} == {
+            "check_setup",
+            "plan_drain",
+            "drain_and_mask",
+            "merge_user_logins",
+        }
+
+        everywhere = {
+            "the warehouse": dump(warehouse),
+            "the metadata database": dump(metadata),
+            "the output": output.encode(),
+        }
+    for path in Path(environment["AIRFLOW_HOME"]).rglob("*"):
+        if path.is_file():
+            everywhere[str(path)] = path.read_bytes()
+    everywhere["Postgres's log"] = (empty_warehouse.home / "postgres" / "log").read_bytes()
+
+    assert USER.encode() in everywhere["the warehouse"]  # the search finds what is there
+    assert b"drain_and_mask" in everywhere["the metadata database"]
+    assert b"batch 1:" in everywhere["the output"]
+    key = empty_warehouse.masking_key()
+    secrets = [*ADDRESSES, DEVICE, key]
+    needles = {needle for secret in secrets for needle in spellings(secret)}
+    needles |= {base64.urlsafe_b64decode(key + "=").hex().encode()}
+    found = [(place, needle) for place, content in everywhere.items() for needle in needles if needle in content]
+    assert found == []
+
+
+def test_an_empty_queue_is_waited_for_a_minute_and_leftovers_are_merged(empty_warehouse, environment):
+    code, output = run_dag(environment)
+    assert code == 0, output[-5000:]
+    with empty_warehouse.connect("airflow") as metadata:
+        states = metadata.execute(
+            "select task_id, state from task_instance where run_id = "
+            "(select run_id from dag_run order by id desc limit 1)"
+        ).fetchall()
+    assert dict(states) == {
+        "check_setup": "success",
+        "wait_for_messages": "skipped",
+        "plan_drain": "skipped",
+        "drain_and_mask": "skipped",
+        "merge_user_logins": "skipped",
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"AIRFLOW_CONN_PII_MASKING": '{"conn_type": "generic"}'},
+            "connection pii_masking: the password holds no masking key",
+        ),
+        ({"AIRFLOW_CONN_AWS_SQS": None}, "connection aws_sqs is not defined"),
+        (
+            {"AIRFLOW_CONN_WAREHOUSE": '{"conn_type": "mysql"}'},
+            "connection warehouse has type mysql: set it to postgres",
+        ),
+        ({"AIRFLOW_VAR_USER_LOGINS_QUEUE_URL": None}, "variable user_logins_queue_url is not set"),
+    ],
+)
+def test_a_wrong_set_up_fails_at_once_with_one_sentence_and_takes_no_message(
+    empty_warehouse, environment, sqs, queue_url, change, sentence
+):
+    send(sqs, queue_url, sample_events(10, 1))
+    environment = {name: value for name, value in (environment | change).items() if value is not None}
+    code, output = run_dag(environment)
+    assert code != 0
+    assert sentence in output
+    assert output.count("[DAG TEST] running task") == 1  # no retry, no other task
+    assert backlog(sqs, queue_url) == 10

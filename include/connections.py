@@ -10,6 +10,7 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 from include.failures import SetupError
 from include.masking import Keyring, read_keyring
@@ -34,7 +35,10 @@ BOTOCORE = Config(
 def sqs_client() -> SQSClient:
     """A client for connection `aws_sqs`, which threads may share."""
     _connection(AWS, conn_type="aws")
-    client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
+    try:
+        client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
+    except BotoCoreError as error:
+        raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None
     return client
 
 
@@ -48,7 +52,9 @@ def warehouse_connection() -> psycopg.Connection:
     try:
         connection = cast(psycopg.Connection, PostgresHook(WAREHOUSE).get_conn())
     except psycopg.OperationalError as error:
-        raise ConnectionError(f"connection warehouse: {str(error).strip()}") from None
+        raise ConnectionError(
+            f"connection {WAREHOUSE}: {' '.join(str(error).split())}; check host, port, schema, login and password"
+        ) from None
     connection.autocommit = True
     connection.prepare_threshold = None
     return connection

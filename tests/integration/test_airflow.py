@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 from datetime import UTC, datetime
-from pathlib import Path
 
 from include.drain import drain_queue
 from include.masking import read_keyring
@@ -13,6 +12,7 @@ from include.sqs import backlog
 from include.staging import Drain
 from include.warehouse_check import prepare_warehouse
 from sandbox.events import sample_events, send
+from tests.leaks import everywhere, leaks
 
 ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")
 DEVICE = "987-65-4321"
@@ -46,27 +46,6 @@ def run_dag(environment, **params):
     return done.returncode, done.stdout.decode()
 
 
-def dump(connection):
-    """All rows of all tables, as bytes."""
-    tables = connection.execute(
-        "select format('%I.%I', table_schema, table_name) from information_schema.tables "
-        "where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')"
-    ).fetchall()
-    assert len(tables) > 5
-    content = b""
-    for (table,) in tables:
-        with connection.cursor().copy(f"copy (select * from {table}) to stdout".encode()) as copy:
-            content += b"".join(copy)
-    return content
-
-
-def spellings(secret):
-    """A secret as it is, and as bytea columns, hex and base64 would show it."""
-    raw = secret.encode()
-    padded = [base64.b64encode(b"x" * shift + raw)[4 * bool(shift) : -4] for shift in range(3)]
-    return [raw, raw.hex().encode(), *padded]
-
-
 def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_warehouse, environment, sqs, queue_url):
     bodies = [*sample_events(100, 1), *BODIES, *BAD_BODIES]
     send(sqs, queue_url, iter(bodies))
@@ -90,25 +69,16 @@ def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_wa
             "merge_user_logins",
         }
 
-        everywhere = {
-            "the warehouse": dump(warehouse),
-            "the metadata database": dump(metadata),
-            "the output": output.encode(),
-        }
-    for path in Path(environment["AIRFLOW_HOME"]).rglob("*"):
-        if path.is_file():
-            everywhere[str(path)] = path.read_bytes()
-    everywhere["Postgres's log"] = (empty_warehouse.home / "postgres" / "log").read_bytes()
-
-    assert USER.encode() in everywhere["the warehouse"]  # the search finds what is there
-    assert b"drain_and_mask" in everywhere["the metadata database"]
-    assert b"batch 1:" in everywhere["the output"]
+    places = everywhere(empty_warehouse, environment) | {"the output": output.encode()}
+    # The search finds what is there …
+    assert leaks(places, [USER, "nonsense"]) == [("the warehouse", USER)]
+    assert {place for place, _ in leaks(places, ["drain_and_mask"])} >= {"the metadata database", "the output"}
+    # … and none of what must not be.
     key = empty_warehouse.masking_key()
-    secrets = [*ADDRESSES, DEVICE, key]
-    needles = {needle for secret in secrets for needle in spellings(secret)}
-    needles |= {base64.urlsafe_b64decode(key + "=").hex().encode()}
-    found = [(place, needle) for place, content in everywhere.items() for needle in needles if needle in content]
-    assert found == []
+    events = [json.loads(body) for body in sample_events(100, 1)]
+    raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
+    secrets = {*raw, *ADDRESSES, DEVICE, key, base64.urlsafe_b64decode(key + "=").hex()}
+    assert leaks(places, secrets) == []
 
 
 def test_an_empty_queue_is_waited_for_a_minute_and_leftovers_are_merged(warehouse, local, environment, sqs, queue_url):

@@ -12,6 +12,7 @@ import pytest
 from include.sqs import backlog
 from sandbox.airflow import components
 from sandbox.events import sample_events, send
+from tests.leaks import everywhere, leaks
 
 RUNS = "/api/v2/dags/user_logins/dagRuns"
 ROWS = "select * from public.user_logins order by message_id"
@@ -59,7 +60,7 @@ def scheduler(empty_warehouse, environment, sqs, queue_url):
         yield Airflow(environment)
 
 
-def test_scheduled_backfill_and_triggered_runs(scheduler, warehouse, sqs, queue_url):
+def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs, queue_url):
     # A scheduled run loads what is on the queue.
     scheduled, states = scheduler.wait(run_type="scheduled")
     assert set(states.values()) == {"success"}
@@ -110,6 +111,13 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, warehouse, sqs, queue_
     assert triggered["logical_date"] is None
     assert backlog(sqs, queue_url) == 0
     assert warehouse.execute("select count(*) from public.user_logins where batch_id > 1").fetchone() == (10,)
+
+    # Nothing raw is left in the databases or in any log.
+    events = [json.loads(body) for seed in (1, 2) for body in sample_events(100, seed)]
+    raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
+    places = everywhere(local, scheduler.environment)
+    assert any(place.endswith("attempt=1.log") for place in places)
+    assert leaks(places, {*raw, local.masking_key()}) == []
 
     # A run triggered with a range rebuilds the rest.
     _, states = scheduler.wait(

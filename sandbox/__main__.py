@@ -127,7 +127,7 @@ def main() -> None:
             sub.add_argument(
                 "--events",
                 type=int,
-                default=0 if command is ui else 100,
+                default=100,
                 choices=range(MOST_EVENTS + 1),
                 metavar=f"0-{MOST_EVENTS}",
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
 
 import psycopg
@@ -42,11 +44,13 @@ def sqs_client() -> SQSClient:
     return client
 
 
-def warehouse_connection() -> psycopg.Connection:
-    """A new database connection in autocommit mode; use it in a `with`, which closes it.
+@contextmanager
+def warehouse_connection() -> Iterator[psycopg.Connection]:
+    """Open a database connection in autocommit mode, and close it.
 
     In autocommit mode `with connection.transaction():` is a real transaction, committed at its end,
     whatever ran before. Without server-side prepared statements PgBouncer in transaction mode works.
+    Database errors leave with their first line only: the lines below it quote rows.
     """
     _connection(WAREHOUSE, conn_type="postgres")
     try:
@@ -55,9 +59,13 @@ def warehouse_connection() -> psycopg.Connection:
         raise ConnectionError(
             f"connection {WAREHOUSE}: {' '.join(str(error).split())}; check host, port, schema, login and password"
         ) from None
-    connection.autocommit = True
-    connection.prepare_threshold = None
-    return connection
+    try:
+        with connection:
+            connection.autocommit = True
+            connection.prepare_threshold = None
+            yield connection
+    except psycopg.Error as error:
+        raise type(error)(error.diag.message_primary or str(error)) from None
 
 
 def masking_keyring() -> Keyring:

@@ -1,12 +1,16 @@
 """What is wrong with a connection or the variable is one sentence, before any message is taken."""
 
 import json
+import traceback
+from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
 from include.failures import SetupError
-from include.pipeline import set_up
+from include.pipeline import drain, merge, set_up
 from include.sqs import backlog
+from include.staging import Drain
 from include.window import Window
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
@@ -40,6 +44,17 @@ def test_a_good_set_up_names_the_queue(empty_warehouse, connections, queue_url):
 def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
     connections(aws_sqs=None, pii_masking=None)
     assert check("", window=Window(None, None)) is None
+
+
+@pytest.mark.parametrize("table", ["login_etl.staging_logins", "public.user_logins"])
+def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, table):
+    check(queue_url)
+    send(sqs, queue_url, iter(['{"user_id": "somebody", "ip": "192.0.2.1"}']))
+    warehouse.execute(f"alter table {table} add constraint nobody check (user_id <> 'somebody')")
+    with pytest.raises(psycopg.errors.CheckViolation, match='violates check constraint "nobody"') as caught:  # noqa: PT012
+        drain({"messages": 1, "threads": 1}, queue_url, drain=Drain("a run", 0, 1, datetime.now(UTC)), seconds=60)
+        merge("a run", window=None, drained=[])
+    assert "somebody" not in "".join(traceback.format_exception(caught.value))
 
 
 WAREHOUSE = {"conn_type": "postgres", "login": "x", "schema": "x", "host": "127.0.0.1", "port": free_port()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import signal
 import subprocess
@@ -19,7 +20,7 @@ from rich.console import Console
 from sandbox import airflow, events, report, servers
 from sandbox.environment import PROJECT, airflow_environment
 
-HOME = PROJECT / ".sandbox"
+HOME = Path(os.environ.get("SANDBOX_HOME", PROJECT / ".sandbox"))  # the tests have one of their own
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MOST_EVENTS = 1_000  # the local SQS server slows down with the depth of its queue
 

@@ -63,7 +63,10 @@ def user_logins():
     def plan_drain(queue_url, params=None):
         return pipeline.plan(queue_url, max_messages=params["max_messages"], max_workers=params["max_workers"])
 
-    @task(execution_timeout=timedelta(seconds=MAX_SECONDS + 600))
+    @task(
+        execution_timeout=timedelta(seconds=MAX_SECONDS + 600),
+        map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
+    )
     def drain_and_mask(share, queue_url, params=None, ti=None):
         drain = Drain(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"))
         return pipeline.drain(share, queue_url, drain=drain, seconds=params["max_seconds"])

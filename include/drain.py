@@ -69,6 +69,8 @@ def drain_queue(
                 "delete_failed": deletes.failed,
                 "expired": deletes.expired,
             }
+            if deletes.deleted < batch.received:
+                log.warning("landed messages that are still on the queue will come again, and be recognised")
             totals.update(counts)
             log.info("batch %d: %s", batch.batch_id, counts)
     return dict(totals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -9,6 +10,8 @@ import psycopg
 from psycopg import sql
 
 from include.statements import statement
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +54,26 @@ def make_partitions(connection: psycopg.Connection, today: date | None = None) -
     """Make the partitions needed today (UTC) that are missing, and return their names.
 
     The connection must be in autocommit mode. One query where nothing is missing. A table that is
-    not partitioned by our column (an adopted one) gets none.
+    not partitioned by our column (an adopted one) gets none. A table that somebody keeps locked is
+    left to the next run, with a warning: there is a month's time, and the default partition.
     """
     partitions = needed(today or datetime.now(UTC).date())
     made: list[str] = []
     for partition in _missing(connection, partitions):
-        with connection.transaction():
-            connection.execute(statement("lock"), {"name": "login_etl.ddl"})
-            # An analyst's long query must not hold up the run, nor the run everybody behind it.
-            connection.execute("set local lock_timeout = '10s'")
-            if _missing(connection, [partition]):
-                _make(connection, partition)
-                made.append(partition.name)
+        try:
+            with connection.transaction():
+                connection.execute(statement("lock"), {"name": "login_etl.ddl"})
+                # Whoever comes while we wait for a lock waits behind us.
+                connection.execute("set local lock_timeout = '3s'")
+                if _missing(connection, [partition]):
+                    _make(connection, partition)
+                    made.append(partition.name)
+        except psycopg.errors.LockNotAvailable:
+            log.warning(
+                "partition %s could not be made: %s is locked; the next run tries again",
+                partition.name,
+                partition.table,
+            )
     return made
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
         DeleteMessageBatchRequestEntryTypeDef,
         MessageTypeDef,
     )
-
-log = logging.getLogger(__name__)
 
 Source = Literal["queue", "dead_letter_queue"]
 
@@ -75,6 +72,18 @@ class Deletes:
         return Deletes(self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired)
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkBounds:
+    """When a chunk is handed over: at so many messages, so many bytes of bodies, or so many seconds of age."""
+
+    messages: int = 1_000
+    bytes: int = 16 * 2**20
+    seconds: float = 10
+
+
+CHUNK = ChunkBounds()
+
+
 def backlog(sqs: SQSClient, queue_url: str) -> int:
     """About how many messages can be received now. Takes none, and raises no receive count."""
     with explained(queue_url):
@@ -90,17 +99,18 @@ def receive(
     deadline: float,
     threads: int,
     pool: Executor,
-    chunk_messages: int = 1_000,
-    chunk_bytes: int = 16 * 2**20,
+    bounds: ChunkBounds = CHUNK,
 ) -> Iterator[list[Message]]:
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
     Receives in rounds of at most `threads` concurrent calls, so at most one chunk and one round are
     in memory. One call of a round long-polls: when even that finds nothing, the queue is empty.
-    After a round that found little, fewer calls are made.
+    After a round that found little, fewer calls are made. A chunk is handed over while it is young,
+    however slowly it fills, so that there is time to land and delete it before SQS shows it to others.
     """
     chunk: list[Message] = []
     size = 0
+    started = monotonic()
     calls = threads
     while limit > 0 and monotonic() < deadline:
         calls = min(calls, math.ceil(limit / CALL_SIZE))
@@ -114,10 +124,10 @@ def receive(
         for messages in answers:
             chunk += messages
             limit -= len(messages)
-            size += sum(len(message.body) for message in messages)
-        if len(chunk) >= chunk_messages or size >= chunk_bytes:
+            size += sum(len(message.body.encode("utf-8", "surrogatepass")) for message in messages)
+        if len(chunk) >= bounds.messages or size >= bounds.bytes or monotonic() - started >= bounds.seconds:
             yield chunk
-            chunk, size = [], 0
+            chunk, size, started = [], 0, monotonic()
     if chunk:
         yield chunk
 
@@ -173,7 +183,6 @@ def _delete_call(sqs: SQSClient, queue_url: str, handles: list[str]) -> Deletes:
         handles = alive
         if not handles:
             return done
-    log.warning("SQS did not delete %d landed messages: they will be received again", len(handles))
     return done + Deletes(failed=len(handles))
 
 

@@ -47,7 +47,9 @@ def rebuild_window(run: Run, params: Mapping[str, Any]) -> Window | None:
     A backfill run rebuilds its data interval, any other run what `rebuild_from` and `rebuild_to`
     (ISO 8601 with an offset) say. Raises SetupError for half a range or an empty one.
     """
-    if run.run_type == "backfill" and run.data_interval_start and run.data_interval_end:
+    if run.run_type == "backfill":
+        if run.data_interval_start is None or run.data_interval_end is None:
+            raise SetupError("this backfill run has no data interval: give the DAG a schedule with intervals")
         return Window(run.data_interval_start, run.data_interval_end)
     start, stop = params["rebuild_from"], params["rebuild_to"]
     if not start and not stop:

@@ -52,10 +52,9 @@ def show(servers: Servers, console: Console) -> None:
 
 def _print(console: Console, title: str, headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:
     table = Table(title=title, title_justify="left", title_style="bold")
-    for header in headers:
-        table.add_column(header, no_wrap=True)
-    for row in rows:
-        table.add_row(
-            *("" if value is None else f"{value:,}" if isinstance(value, int) else str(value) for value in row)
-        )
+    lines = [list(row) for row in rows]
+    for header, value in zip(headers, lines[0] if lines else [None] * 9, strict=False):
+        table.add_column(header, no_wrap=True, justify="right" if isinstance(value, int) else "left")
+    for line in lines:
+        table.add_row(*("" if cell is None else f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in line))
     console.print(table)

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from include import sqs as conversation
 from include.failures import SetupError
 from include.queue_check import check_queue
-from include.sqs import Deletes, backlog, delete, receive
+from include.sqs import ChunkBounds, Deletes, backlog, delete, receive
 from sandbox.events import send
 from sandbox.servers import free_port
 
@@ -60,11 +60,17 @@ def test_never_more_than_the_limit(sqs, queue_url, pool, limit):
     assert backlog(sqs, queue_url) == 40 - limit
 
 
-def test_chunks_are_bounded_in_messages_and_bytes(sqs, queue_url, pool):
+def test_a_chunk_is_bounded_in_messages_and_bytes(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["x" * 1000] * 40))
-    bounds = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
-    assert [len(chunk) for chunk in receive(sqs, queue_url, **bounds, chunk_messages=10)] == [10, 10]
-    assert [len(chunk) for chunk in receive(sqs, queue_url, **bounds, chunk_bytes=9_000)] == [10, 10]
+    call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
+    assert [len(chunk) for chunk in receive(sqs, queue_url, **call, bounds=ChunkBounds(messages=10))] == [10, 10]
+    assert [len(chunk) for chunk in receive(sqs, queue_url, **call, bounds=ChunkBounds(bytes=9_000))] == [10, 10]
+
+
+def test_a_chunk_is_handed_over_before_it_is_old(sqs, queue_url, pool):
+    send(sqs, queue_url, iter(["x"] * 20))
+    call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
+    assert [len(chunk) for chunk in receive(sqs, queue_url, **call, bounds=ChunkBounds(seconds=0))] == [10, 10]
 
 
 def test_receiving_stops_at_the_deadline(sqs, queue_url, pool):

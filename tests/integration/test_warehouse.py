@@ -64,6 +64,18 @@ def test_a_row_in_the_default_partition_does_not_block_its_month(warehouse):
     assert rows == [("early", "user_logins_2031_05"), ("other", "user_logins_default")]
 
 
+def test_a_table_that_is_locked_is_left_to_the_next_run(empty_warehouse, warehouse, caplog):
+    prepare_warehouse(warehouse)
+    with empty_warehouse.connect() as analyst, analyst.transaction():
+        analyst.execute("select count(*) from public.user_logins")
+        assert make_partitions(warehouse, date(2031, 5, 1))[:2] == [
+            "staging_logins_2031_05_01",
+            "staging_logins_2031_05_02",
+        ]
+        assert "user_logins_2031_05 could not be made: user_logins is locked" in caplog.text
+    assert "user_logins_2031_05" in make_partitions(warehouse, date(2031, 5, 1))
+
+
 def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
     prepare_warehouse(adopted)
     assert adopted.execute("select * from public.user_logins").fetchall() == [(*LEGACY_ROW, None, None)]

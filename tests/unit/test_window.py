@@ -24,6 +24,12 @@ def test_a_backfill_run_rebuilds_its_interval():
     assert rebuild_window(run("backfill"), NO_RANGE) == Window(START, STOP)
 
 
+def test_a_backfill_run_without_an_interval_drains_nothing():
+    run = SimpleNamespace(run_type="backfill", data_interval_start=None, data_interval_end=None)
+    with pytest.raises(SetupError, match="no data interval"):
+        rebuild_window(run, NO_RANGE)
+
+
 def test_params_name_any_range():
     params = {"rebuild_from": "2026-01-01T00:00:00Z", "rebuild_to": "2026-01-02T00:00:00+01:00"}
     window = rebuild_window(run("manual"), params)

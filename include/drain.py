@@ -72,7 +72,7 @@ def drain_queue(
             if deletes.deleted < batch.received:
                 log.warning("landed messages that are still on the queue will come again, and be recognised")
             totals.update(counts)
-            log.info("batch %d: %s", batch.batch_id, counts)
+            log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in counts.items()))
     return dict(totals)
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -237,6 +238,22 @@ def test_leftovers_of_an_earlier_run_are_merged(sqs, queue_url, ready, drain):
     assert merge_batches(ready) == Merged()
     for run in ("a run", "another run"):
         reconcile(sum_run(ready, run), [])
+
+
+def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain):
+    for seed in range(8):
+        send(sqs, queue_url, sample_events(10, seed % 4))
+        drain(messages=10)
+
+    def merge(_):
+        with local.connect(user="pipeline") as connection:
+            return merge_batches(connection)
+
+    with ThreadPoolExecutor(4) as pool:
+        merged = list(pool.map(merge, range(4)))
+    assert sum(part.batches for part in merged) == 8
+    assert sum(part.inserted for part in merged) == 80
+    reconcile(sum_run(ready, "a run"), [])
 
 
 def test_a_row_that_vanished_from_staging_is_noticed(sqs, queue_url, ready, drain):

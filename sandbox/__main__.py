@@ -142,6 +142,8 @@ def main() -> None:
         arguments.command(arguments)
     except KeyboardInterrupt:
         console.print("Stopped.")
+    except RuntimeError as error:
+        sys.exit(str(error))
 
 
 main()

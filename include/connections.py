@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, cast
@@ -12,11 +13,12 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import NoRegionError, PartialCredentialsError, ProfileNotFound
 
 from include.failures import SetupError
 from include.masking import Keyring, read_keyring
 from include.plan import MAX_THREADS
+from include.sqs import explained
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -37,9 +39,11 @@ BOTOCORE = Config(
 def sqs_client() -> SQSClient:
     """A client for connection `aws_sqs`, which threads may share."""
     _connection(AWS, conn_type="aws")
+    logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it logs whole messages
     try:
-        client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
-    except BotoCoreError as error:
+        with explained(f"connection {AWS}"):
+            client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
+    except (NoRegionError, PartialCredentialsError, ProfileNotFound) as error:
         raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None
     return client
 
@@ -56,9 +60,14 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
     try:
         connection = cast(psycopg.Connection, PostgresHook(WAREHOUSE).get_conn())
     except psycopg.OperationalError as error:
-        raise ConnectionError(
+        sentence = (
             f"connection {WAREHOUSE}: {' '.join(str(error).split())}; check host, port, schema, login and password"
-        ) from None
+        )
+        # libpq gives no error code for a connection that failed, only this text.
+        refused = any(
+            phrase in sentence for phrase in ("authentication failed", "does not exist", "no pg_hba.conf entry")
+        )
+        raise (SetupError if refused else ConnectionError)(sentence) from None
     try:
         with connection:
             connection.autocommit = True

@@ -41,7 +41,8 @@ def drain_queue(
 
     The client is shared by `threads` threads; the connection must be in autocommit mode and is used
     by the calling thread only. Returns the sums of COUNTS. A crash anywhere repeats a chunk, and
-    the merge recognises the repetition; none is lost.
+    the merge recognises the repetition; none is lost. Raises RuntimeError, which is worth a retry,
+    where nothing of a chunk can be deleted: going on would land the same messages again and again.
     """
     totals = Counter(dict.fromkeys(COUNTS, 0))
     deadline = monotonic() + seconds
@@ -69,6 +70,8 @@ def drain_queue(
                 "delete_failed": deletes.failed,
                 "expired": deletes.expired,
             }
+            if deletes.failed and not deletes.deleted:
+                raise RuntimeError("SQS deleted none of the landed messages; they are safe, and will come again")
             if deletes.deleted < batch.received:
                 log.warning("landed messages that are still on the queue will come again, and be recognised")
             totals.update(counts)

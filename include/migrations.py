@@ -21,6 +21,8 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     for path in pending(connection, folder):
         with connection.transaction():
             connection.execute(statement("lock"), {"name": "login_etl.ddl"})
+            # Whoever comes while we wait for a lock on an adopted table waits behind us; a retry comes later.
+            connection.execute("set local lock_timeout = '10s'")
             if path not in pending(connection, folder):
                 continue
             try:

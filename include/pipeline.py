@@ -1,10 +1,11 @@
 """The steps of a run, each with the connections it needs."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from include.connections import masking_keyring, sqs_client, warehouse_connection
-from include.drain import drain_queue
+from include.drain import COUNTS, drain_queue
 from include.merge import merge_batches, rebuild
 from include.partitions import make_partitions
 from include.plan import Share, plan_shares
@@ -42,20 +43,33 @@ def drain(share: Share, queue_url: str, *, drain: Drain, seconds: float) -> dict
     """Drain one share into staging and return its counts."""
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
-        make_partitions(warehouse)  # a task that is cleared on another day runs without check_setup
+        # A task that is cleared on another day runs without check_setup.
+        make_partitions(warehouse)
+        check_kids(warehouse, keyring)
         return drain_queue(sqs_client(), queue_url, warehouse, keyring, drain=drain, seconds=seconds, **share)
 
 
 def merge(run_id: str, *, window: Window | None, drained: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    """Merge all that is staged, rebuild the window, and return the counts of this run.
+    """Merge all that is staged, rebuild the window, and return the counts of what this run did.
 
-    `merged_batches` and `rebuilt` tell whether `user_logins` was written to; the merged batches may
-    be other runs'. Raises Unbalanced, after all is merged, where this run does not add up.
+    `drained` are the counts of this run's drain tasks. The merged batches may be other runs' too.
+    Raises Unbalanced, after all is merged, where a merged batch or this run does not add up.
     """
+    reported = Counter(dict.fromkeys(COUNTS, 0))
+    for part in drained:
+        reported.update(part)
     with warehouse_connection() as warehouse:
         merged = merge_batches(warehouse)
         rebuilt = rebuild(warehouse, window) if window else 0
         sums = sum_run(warehouse, run_id)
-    log.info("this run, by its batches:\n%s", sums.table())
-    reconcile(sums, drained)
-    return {**sums.counts(), "merged_batches": merged.batches, "merged_rows": merged.inserted, "rebuilt_rows": rebuilt}
+    counts = {
+        **reported,
+        "merged_batches": merged.batches,
+        "merged": merged.staged,
+        "inserted": merged.inserted,
+        "already_there": merged.already_there,
+        "rebuilt": rebuilt,
+    }
+    log.info("this run:\n%s", "\n".join(f"{name:<16}{count:>10,}" for name, count in counts.items()))
+    reconcile(sums, merged, reported)
+    return counts

@@ -1,13 +1,14 @@
-"""Does it add up? The counts of a run, checked against each other and shown as one table."""
+"""Does it add up? The counts of a run, checked against each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import psycopg
 from psycopg.rows import class_row
 
+from include.merge import Merged
 from include.statements import statement
 
 
@@ -64,23 +65,6 @@ class Sums:
                 faults.append(f"{name} {count} reported by the drain tasks = {recorded} recorded in batches")
         return faults
 
-    def counts(self) -> dict[str, int]:
-        """What is shown of a run: in its log, as the task's result and in the asset's event."""
-        return {
-            "received": self.received,
-            "staged": self.staged,
-            "inserted": self.inserted,
-            "already_there": self.already_there,
-            "rejected": self.rejected,
-            "deleted": self.deleted,
-            "delete_failed": self.delete_failed,
-            "expired": self.expired,
-        }
-
-    def table(self) -> str:
-        """The counts, one aligned line each."""
-        return "\n".join(f"{name:<14}{count:>10,}" for name, count in self.counts().items())
-
 
 def sum_run(connection: psycopg.Connection, run_id: str) -> Sums:
     """The sums over all batches of a run, zeros where it has none."""
@@ -89,11 +73,14 @@ def sum_run(connection: psycopg.Connection, run_id: str) -> Sums:
     return sums
 
 
-def reconcile(sums: Sums, drained: Iterable[Mapping[str, int]]) -> None:
-    """Raise Unbalanced where the run's recorded sums contradict each other or what its drains returned."""
-    reported: dict[str, int] = {}
-    for counts in drained:
-        for name, count in counts.items():
-            reported[name] = reported.get(name, 0) + count
-    if faults := sums.faults(reported):
+def reconcile(sums: Sums, merged: Merged, reported: Mapping[str, int]) -> None:
+    """Raise Unbalanced where counts contradict each other.
+
+    `sums` are the run's as recorded, `reported` what its drain tasks returned, `merged` what this
+    run has merged, of whichever run.
+    """
+    faults = sums.faults(reported)
+    if merged.staged != merged.inserted + merged.already_there:
+        faults.append(f"merged {merged.staged} = inserted {merged.inserted} + already there {merged.already_there}")
+    if faults:
         raise Unbalanced("this run does not add up: " + "; ".join(faults))

@@ -103,29 +103,32 @@ def receive(
 ) -> Iterator[list[Message]]:
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
-    Receives in rounds of at most `threads` concurrent calls, so at most one chunk and one round are
-    in memory. One call of a round long-polls: when even that finds nothing, the queue is empty.
-    After a round that found little, fewer calls are made. A chunk is handed over while it is young,
-    however slowly it fills, so that there is time to land and delete it before SQS shows it to others.
+    Receives in rounds of at most `threads` concurrent calls: one at first, twice as many after each
+    round that found messages, and no more than should fit into the chunk. So memory holds about one
+    chunk. One call of a round long-polls: when even that finds nothing, the queue is empty. A chunk is
+    handed over while it is young, however slowly it fills, so that there is time to land and delete
+    it before SQS shows it to others.
     """
+    fifo = queue_url.endswith(".fifo")
     chunk: list[Message] = []
-    size = 0
-    started = monotonic()
-    calls = threads
+    size, largest, started = 0, 1, monotonic()
+    calls = 1
     while limit > 0 and monotonic() < deadline:
-        calls = min(calls, math.ceil(limit / CALL_SIZE))
+        calls = max(1, min(calls, threads, math.ceil(limit / CALL_SIZE), (bounds.bytes - size) // largest))
         sizes = [min(CALL_SIZE, limit - CALL_SIZE * call) for call in range(calls)]
         waits = [WAIT_SECONDS] + [0] * (calls - 1)
-        answers = list(pool.map(partial(_receive_call, sqs, queue_url), sizes, waits))
-        useful = sum(1 for messages in answers if messages)
-        if not useful:
+        answers = [answer for answer in pool.map(partial(_receive_call, sqs, queue_url), sizes, waits) if answer]
+        if not answers and not (fifo and chunk):
             break
-        calls = min(threads, useful + 1)
-        for messages in answers:
-            chunk += messages
-            limit -= len(messages)
-            size += sum(len(message.body.encode("utf-8", "surrogatepass")) for message in messages)
-        if len(chunk) >= bounds.messages or size >= bounds.bytes or monotonic() - started >= bounds.seconds:
+        calls = 2 * len(answers)
+        for answer in answers:
+            chunk += answer
+            limit -= len(answer)
+            weight = sum(len(message.body.encode("utf-8", "surrogatepass")) for message in answer)
+            size, largest = size + weight, max(largest, weight)
+        # A FIFO queue shows the rest of a message group only once what it has shown is deleted.
+        full = len(chunk) >= bounds.messages or size >= bounds.bytes or monotonic() - started >= bounds.seconds
+        if full or not answers:
             yield chunk
             chunk, size, started = [], 0, monotonic()
     if chunk:
@@ -199,11 +202,12 @@ def _delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> list[Bat
 
 
 @contextmanager
-def explained(queue_url: str) -> Iterator[None]:
+def explained(subject: str) -> Iterator[None]:
     """Turn what AWS says of a wrong queue, key or policy into a SetupError, which is not retried.
 
-    botocore has one ClientError for a denial and for throttling. The error's own text stays out: for
-    a wrong signature it quotes the request.
+    `subject` is what was asked about: a queue's URL, or a connection. botocore has one ClientError
+    for a denial and for throttling. The error's own text stays out: for a wrong signature it quotes
+    the request.
     """
     try:
         yield
@@ -211,16 +215,18 @@ def explained(queue_url: str) -> Iterator[None]:
         code = error.response["Error"]["Code"]
         if code not in UNUSABLE:
             raise
-        raise SetupError(_unusable(queue_url, error.operation_name, code)) from None
+        raise SetupError(_unusable(subject, error.operation_name, code)) from None
     except NoCredentialsError:
         raise SetupError("connection aws_sqs: no credentials found: set login and password, or give a role") from None
 
 
-def _unusable(queue_url: str, operation: str, code: str) -> str:
-    if "Access" in code:
+def _unusable(subject: str, operation: str, code: str) -> str:
+    if operation.startswith("Assume"):
+        mend = "check role_arn in connection aws_sqs, and that role's trust policy"
+    elif "Access" in code:
         mend = f"allow sqs:{operation.removesuffix('Batch')} on it (and kms:Decrypt on its key)"
     elif "Queue" in code or code == "InvalidAddress":
         mend = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
     else:
         mend = "check login, password and region_name in connection aws_sqs"
-    return f"SQS answered {code} to {operation} on {queue_url}: {mend}"
+    return f"AWS answered {code} to {operation} on {subject}: {mend}"

@@ -23,6 +23,8 @@ EXERCISE_COLUMNS: dict[str, tuple[tuple[str, ...], int | None]] = {
     "app_version": (("integer", "bigint"), None),
     "create_date": (("date",), None),
 }
+MAY_BE_NULL = EXERCISE_COLUMNS.keys() - {"user_id", "create_date"}
+OUR_KEY = ["create_date", "message_id"]
 OUR_COLUMNS: dict[str, tuple[tuple[str, ...], int | None]] = {
     "message_id": (("uuid",), None),
     "batch_id": (("bigint",), None),
@@ -39,8 +41,9 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
         _check_columns(connection, EXERCISE_COLUMNS)  # a migration must not adopt, and alter, a stranger
         for name in migrate(connection):
             log.info("applied migration %s", name)
+    _check_table(connection)
     _check_columns(connection, EXERCISE_COLUMNS | OUR_COLUMNS)
-    _check_key_and_rights(connection)
+    _check_keys(connection)
     for name in make_partitions(connection):
         log.info("made partition %s", name)
 
@@ -72,9 +75,11 @@ def _check_columns(connection: psycopg.Connection, expected: dict[str, tuple[tup
             faults.append(f"column {name} is {column['type']}, not {types[0]}")
         elif length and column["length"] is not None and column["length"] < length:
             faults.append(f"column {name} holds {column['length']} characters, not {length}")
-    faults += [
-        f"column {name}, which is not ours, may not be null" for name, column in columns.items() if column["required"]
-    ]
+        elif column["not_null"] and name in MAY_BE_NULL:
+            faults.append(f"column {name} may not be null, and an event may lack it")
+    for name, column in columns.items():
+        if column["not_null"] and not column["has_default"]:
+            faults.append(f"column {name}, which is not ours, may not be null")
     if faults:
         raise SetupError(
             f"connection warehouse: table public.user_logins is not as expected ({'; '.join(faults)}): "
@@ -82,18 +87,34 @@ def _check_columns(connection: psycopg.Connection, expected: dict[str, tuple[tup
         )
 
 
-def _check_key_and_rights(connection: psycopg.Connection) -> None:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        [target] = cursor.execute(statement("target_key")).fetchall()
-    if target["kind"] not in ("r", "p"):
-        raise SetupError("connection warehouse: public.user_logins must be a table: rename what has that name")
-    if not target["unique_key"]:
+def _check_table(connection: psycopg.Connection) -> None:
+    row = connection.execute(statement("target")).fetchone()
+    if row is None:
         raise SetupError(
-            "connection warehouse: public.user_logins has no unique key, so a redelivery would be loaded twice: "
-            "create unique index on public.user_logins (message_id, create_date)"
+            "connection warehouse: public.user_logins is gone: restore it; or run delete from "
+            "login_etl.schema_migrations where name = '0004_user_logins', and the next run makes an empty one"
         )
-    if not target["may_insert"]:
+    kind, may_insert = row
+    if kind not in ("r", "p"):
+        raise SetupError("connection warehouse: public.user_logins must be a table: rename what has that name")
+    if not may_insert:
         raise SetupError(
             "connection warehouse: its user may not write to public.user_logins: "
             "grant select, insert, update on public.user_logins to it"
         )
+
+
+def _check_keys(connection: psycopg.Connection) -> None:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        keys = cursor.execute(statement("target_keys")).fetchall()
+    if not any(key["columns"] == OUR_KEY and key["whole"] for key in keys):
+        raise SetupError(
+            "connection warehouse: public.user_logins has no unique key, so a redelivery would be loaded twice: "
+            "create unique index on public.user_logins (message_id, create_date)"
+        )
+    for key in keys:
+        if key["columns"] != OUR_KEY and not key["generated"]:
+            raise SetupError(
+                f"connection warehouse: public.user_logins has another unique key, {key['name']}, "
+                "which would refuse some logins: drop it"
+            )

@@ -34,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
         with _step("Preparing Airflow's database"):
             airflow.migrate_metadata(environment)
         _send(local, arguments)
+        before = report.last_batch(local)
         log = None if arguments.verbose else Path(environment["AIRFLOW_HOME"]) / "dags-test.log"
         try:
             with _step("Running: airflow dags test user_logins"):
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
             if log:
                 console.print(log.read_text()[-4_000:], markup=False)
             sys.exit(f"The run failed. Its whole output: {log or 'above'}")
-        report.show(local, Console())
+        report.show(local, Console(), since=before)
 
 
 def ui(arguments: argparse.Namespace) -> None:

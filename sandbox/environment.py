@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from sandbox.servers import Servers, secret
+from sandbox.servers import NO_PROXY, Servers, secret
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -50,6 +50,7 @@ def airflow_environment(servers: Servers, *, port: int) -> dict[str, str]:
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
         "AIRFLOW_CONN_PII_MASKING": json.dumps(masking),
         "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL": servers.queue_url,
+        **NO_PROXY,
         "PYTHONPATH": str(PROJECT),
         "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
     }

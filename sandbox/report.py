@@ -8,13 +8,14 @@ from rich.table import Table
 
 from sandbox.servers import Servers
 
-LAST_RUN = """
-select received, staged, rejected, inserted, already_there, deleted, delete_failed + expired
+RUN = """
+select coalesce(received, 0), coalesce(staged, 0), coalesce(rejected, 0), coalesce(inserted, 0),
+    coalesce(already_there, 0), coalesce(deleted, 0), coalesce(delete_failed + expired, 0)
 from (
     select sum(received), sum(staged), sum(rejected), sum(inserted), sum(already_there), sum(deleted),
         sum(delete_failed), sum(expired)
     from login_etl.batches
-    where run_id = (select run_id from login_etl.batches order by batch_id desc limit 1)
+    where batch_id > %s
 ) as sums (received, staged, rejected, inserted, already_there, deleted, delete_failed, expired)
 """
 REJECTED = "select reason, count(*) from login_etl.rejected_messages group by reason order by count(*) desc, reason"
@@ -30,12 +31,23 @@ group by {column} having count(distinct user_id) > 1 order by users desc, {colum
 """
 
 
-def show(servers: Servers, console: Console) -> None:
-    """Print the latest run's counts, some rows of `user_logins`, and who shares devices and addresses."""
+def last_batch(servers: Servers) -> int:
+    """The newest batch there is, 0 where there is none."""
+    with servers.connect() as warehouse:
+        if warehouse.execute(
+            "select 1 from pg_tables where schemaname = 'login_etl' and tablename = 'batches'"
+        ).fetchone():
+            [(newest,)] = warehouse.execute("select coalesce(max(batch_id), 0) from login_etl.batches").fetchall()
+            return int(newest)
+    return 0
+
+
+def show(servers: Servers, console: Console, *, since: int) -> None:
+    """Print the counts of the batches after `since`, some rows, and who shares devices and addresses."""
     sqs = servers.client()
     left = sqs.get_queue_attributes(QueueUrl=servers.queue_url, AttributeNames=["All"])["Attributes"]
     with servers.connect() as warehouse:
-        [counts] = warehouse.execute(LAST_RUN).fetchall()
+        [counts] = warehouse.execute(RUN, [since]).fetchall()
         labels = ("received", "staged", "rejected", "inserted", "already there", "deleted", "not deleted")
         on_queue = int(left["ApproximateNumberOfMessages"]) + int(left["ApproximateNumberOfMessagesNotVisible"])
         _print(

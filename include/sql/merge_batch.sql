@@ -1,5 +1,6 @@
--- Ordered, so that inserts that overlap take their locks in one order. No conflict target, so that
--- insert rights are enough. create_date is the UTC day on which the message was sent.
+-- Ordered, so that inserts that overlap take their locks in one order. Only the same message is passed over: a
+-- conflict with another key that somebody has put on the table is an error, not a lost login.
+-- create_date is the UTC day on which the message was sent.
 insert into public.user_logins (
     user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id, batch_id
 )
@@ -9,4 +10,4 @@ select
 from login_etl.staging_logins
 where batch_id = %(batch_id)s and staged_on = %(staged_on)s
 order by message_id
-on conflict do nothing
+on conflict (message_id, create_date) do nothing

@@ -1,4 +1,5 @@
--- The oldest copy of a message wins, as it did in the merge. Rows that are right are not touched.
+-- The oldest copy of a message wins, as it did in the merge. Rows that are right are not touched, and batches that
+-- are not merged yet are left to the merge.
 insert into public.user_logins as present (
     user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id, batch_id
 )
@@ -7,7 +8,9 @@ select distinct on (message_id, create_date)
 from (
     select *, (sent_at at time zone 'UTC')::date as create_date
     from login_etl.staging_logins
-    where sent_at >= %(start)s and sent_at < %(stop)s
+    where
+        sent_at >= %(start)s and sent_at < %(stop)s
+        and batch_id in (select batch_id from login_etl.batches where merged_at is not null)
 ) as staged
 order by message_id, create_date, batch_id
 on conflict (message_id, create_date) do update set

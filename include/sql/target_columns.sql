@@ -2,6 +2,7 @@ select
     attname as name,
     atttypid::regtype::text as type,
     case when atttypmod > 4 then atttypmod - 4 end as length,
-    attnotnull and not atthasdef and attidentity = '' as required
+    attnotnull as not_null,
+    atthasdef or attidentity <> '' as has_default
 from pg_attribute
 where attrelid = to_regclass('public.user_logins') and attnum > 0 and not attisdropped

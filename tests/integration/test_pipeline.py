@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,6 +18,7 @@ from include.reconciliation import Unbalanced, reconcile, sum_run
 from include.sealing import unseal
 from include.sqs import Deletes, backlog
 from include.staging import Drain
+from include.statements import statement
 from include.warehouse_check import prepare_warehouse
 from include.window import Window
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
@@ -73,7 +75,7 @@ def test_two_hundred_events_become_their_rows(sqs, queue_url, ready, keyring, dr
     counts = drain()
     assert counts == {"received": 200, "staged": 198, "rejected": 2, "deleted": 200, "delete_failed": 0, "expired": 0}
     assert merge_batches(ready).inserted == 198
-    reconcile(sum_run(ready, "a run"), [counts])
+    reconcile(sum_run(ready, "a run"), Merged(), counts)
 
     events = [event for event in map(json.loads, bodies) if "user_id" in event]
     expected = Counter(
@@ -95,7 +97,7 @@ def test_several_threads_load_the_same_rows(sqs, queue_url, ready, drain):
     send(sqs, queue_url, iter(bodies))
     counts = drain(threads=8)
     merge_batches(ready)
-    reconcile(sum_run(ready, "a run"), [counts])
+    reconcile(sum_run(ready, "a run"), Merged(), counts)
     users = {json.loads(body).get("user_id") for body in bodies} - {None}
     assert sorted(row[0] for row in rows(ready)) == sorted(users)
     assert backlog(sqs, queue_url) == 0
@@ -162,7 +164,7 @@ def test_a_crash_before_delete_repeats_nothing(sqs, queue_url, ready, drain, cra
     assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (1,)
     sums = sum_run(ready, "a run")
     assert (sums.received, sums.confirmed, sums.deleted) == (200, 100, 100)
-    reconcile(sums, [again])
+    reconcile(sums, Merged(), again)
 
 
 def test_both_copies_in_one_merge_are_one_row(sqs, queue_url, ready, drain, crash_before_delete):
@@ -218,7 +220,24 @@ def test_failed_and_expired_deletes_are_recorded(sqs, queue_url, ready, drain, m
     counts = drain()
     assert (counts["deleted"], counts["delete_failed"], counts["expired"]) == (7, 2, 1)
     merge_batches(ready)
-    reconcile(sum_run(ready, "a run"), [counts])
+    reconcile(sum_run(ready, "a run"), Merged(), counts)
+
+
+def test_a_drain_that_can_delete_nothing_does_not_go_on(sqs, queue_url, ready, drain, monkeypatch):
+    send(sqs, queue_url, sample_events(10, 1))
+    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: Deletes(failed=9, expired=1))
+    with pytest.raises(RuntimeError, match="deleted none of the landed messages"):
+        drain()
+    sums = sum_run(ready, "a run")
+    assert (sums.staged, sums.deleted, sums.delete_failed) == (10, 0, 9)
+
+
+def test_a_fifo_queue_is_drained_to_its_end(sqs, ready, keyring):
+    url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
+    for number, body in enumerate(sample_events(45, 1)):
+        sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="one", MessageDeduplicationId=str(number))
+    counts = drain_queue(sqs, url, ready, keyring, drain=RUN, messages=1000, seconds=60, threads=4)
+    assert counts["received"] == counts["deleted"] == 45
 
 
 def test_the_bounds_of_a_share(sqs, queue_url, drain):
@@ -237,7 +256,7 @@ def test_leftovers_of_an_earlier_run_are_merged(sqs, queue_url, ready, drain):
     assert merged.batches == 2
     assert merge_batches(ready) == Merged()
     for run in ("a run", "another run"):
-        reconcile(sum_run(ready, run), [])
+        reconcile(sum_run(ready, run), merged, {})
 
 
 def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain):
@@ -253,7 +272,39 @@ def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain)
         merged = list(pool.map(merge, range(4)))
     assert sum(part.batches for part in merged) == 8
     assert sum(part.inserted for part in merged) == 80
-    reconcile(sum_run(ready, "a run"), [])
+    reconcile(sum_run(ready, "a run"), Merged(), {})
+
+
+def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready):
+    ready.execute("set lock_timeout = '200ms'")
+    century = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    ready.execute(
+        "insert into login_etl.staging_logins (batch_id, staged_on, message_id, sent_at, user_id) "
+        "values (1, (now() at time zone 'UTC')::date, gen_random_uuid(), now(), 'u')"
+    )
+    with local.connect(user="pipeline") as other, other.transaction():
+        other.execute(statement("lock"), {"name": "login_etl.merge"})
+        for step in (merge_batches, lambda connection: rebuild(connection, century)):
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                step(ready)
+    assert merge_batches(ready) == Merged()
+
+
+def test_a_rebuild_leaves_to_the_merge_what_is_not_merged(sqs, queue_url, ready, drain):
+    send(sqs, queue_url, sample_events(10, 1))
+    drain()
+    assert rebuild(ready, Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))) == 0
+    assert merge_batches(ready).inserted == 10
+
+
+def test_another_key_on_the_table_is_an_error_and_not_a_lost_login(sqs, queue_url, ready, drain):
+    send(sqs, queue_url, iter(['{"user_id": "u", "locale": "a"}', '{"user_id": "u", "locale": "b"}']))
+    drain()
+    ready.execute("create unique index on public.user_logins (user_id, create_date)")
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        merge_batches(ready)
+    with pytest.raises(SetupError, match="another unique key, user_logins_user_id_create_date_idx"):
+        prepare_warehouse(ready)
 
 
 def test_a_row_that_vanished_from_staging_is_noticed(sqs, queue_url, ready, drain):
@@ -264,7 +315,7 @@ def test_a_row_that_vanished_from_staging_is_noticed(sqs, queue_url, ready, drai
     )
     merge_batches(ready)
     with pytest.raises(Unbalanced, match=r"staged 10 = inserted 9 \+ already there 0"):
-        reconcile(sum_run(ready, "a run"), [counts])
+        reconcile(sum_run(ready, "a run"), Merged(), counts)
 
 
 def test_the_target_refusing_a_row_undoes_its_batch_only(sqs, queue_url, ready, drain):

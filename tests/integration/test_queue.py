@@ -85,6 +85,38 @@ def test_an_empty_queue_ends_it_after_one_long_poll(sqs, queue_url, pool):
     assert monotonic() - started < 2 * conversation.WAIT_SECONDS + 1
 
 
+def test_a_receive_asks_for_all_that_is_needed(sqs, queue_url, pool, stubbed):
+    expected = {
+        "QueueUrl": queue_url,
+        "MaxNumberOfMessages": 10,
+        "WaitTimeSeconds": 1,
+        "VisibilityTimeout": 120,
+        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+    }
+    stubbed.add_response("receive_message", {}, expected)
+    assert take(sqs, queue_url, pool) == []
+    stubbed.assert_no_pending_responses()
+
+
+def test_large_messages_make_the_rounds_smaller(queue_url, pool):
+    """A stand-in for a queue of large messages: how many bytes it gave before a chunk was handed over."""
+    given = []
+    attributes = {"SentTimestamp": "0", "ApproximateReceiveCount": "1"}
+
+    class Large:
+        def receive_message(self, **call):
+            given.append(call["MaxNumberOfMessages"] * 2**16)
+            message = {"Body": "x" * 2**16, "ReceiptHandle": "", "Attributes": attributes}
+            return {"Messages": [message | {"MessageId": str(uuid.uuid4())}] * call["MaxNumberOfMessages"]}
+
+    bounds = ChunkBounds(messages=10**6, bytes=8 * 10 * 2**16)
+    chunks = receive(Large(), queue_url, limit=10**6, deadline=monotonic() + 60, threads=16, pool=pool, bounds=bounds)
+    for _ in range(3):
+        next(chunks)
+        assert sum(given) <= bounds.bytes
+        given.clear()
+
+
 def test_a_message_shows_neither_body_nor_handle(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["203.0.113.77"]))
     [message] = take(sqs, queue_url, pool)

@@ -56,7 +56,7 @@ class Airflow:
 @pytest.fixture
 def scheduler(empty_warehouse, environment, sqs, queue_url):
     send(sqs, queue_url, sample_events(100, 1))
-    with components(environment):
+    with components(environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}):
         yield Airflow(environment)
 
 
@@ -102,7 +102,8 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     loaded = {row[7]: row for row in whole}
     present = {row[7]: row for row in warehouse.execute(ROWS) if row[7] in loaded}
     assert present == damaged | restored
-    assert scheduler.events()[0]["extra"]["rebuilt_rows"] == 3
+    extra = scheduler.events()[0]["extra"]
+    assert (extra["rebuilt"], extra["received"], extra["inserted"]) == (3, 0, 0)
     batches = warehouse.execute("select count(*) from login_etl.batches where run_id = %s", [backfill["dag_run_id"]])
     assert batches.fetchone() == (1,)  # the scheduled run's own, which Airflow has made the backfill run
 

@@ -1,14 +1,17 @@
 """What is wrong with a connection or the variable is one sentence, before any message is taken."""
 
 import json
+import secrets
 import traceback
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
 
+from include.connections import warehouse_connection
 from include.failures import SetupError
 from include.pipeline import drain, merge, set_up
+from include.reconciliation import Unbalanced
 from include.sqs import backlog
 from include.staging import Drain
 from include.window import Window
@@ -33,12 +36,56 @@ def connections(environment, monkeypatch):
     return change
 
 
+RUN = Drain("a run", 0, 1, datetime.now(UTC))
+
+
 def check(queue_url, **options):
     return set_up(queue_url, **{"source": "queue", "window": None} | options)
 
 
 def test_a_good_set_up_names_the_queue(empty_warehouse, connections, queue_url):
     assert check(queue_url) == queue_url
+
+
+def test_the_connections_are_as_the_logic_needs_them(empty_warehouse, connections):
+    with warehouse_connection() as warehouse:
+        assert warehouse.autocommit
+        assert warehouse.prepare_threshold is None
+
+
+def test_a_swapped_key_stops_a_run_and_a_cleared_drain(empty_warehouse, connections, sqs, queue_url):
+    check(queue_url)
+    send(sqs, queue_url, sample_events(20, 1))
+    drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)
+    connections(pii_masking={"password": secrets.token_urlsafe(32)})
+    for step in (
+        lambda: check(queue_url),
+        lambda: drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60),
+    ):
+        with pytest.raises(SetupError, match="which is not in this keyring's chain"):
+            step()
+    assert backlog(sqs, queue_url) == 10
+
+
+def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connections, sqs, queue_url):
+    check(queue_url)
+    for (name,) in warehouse.execute(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'login_etl.staging_logins'::regclass"
+    ).fetchall():
+        warehouse.execute(f"drop table {name}")
+    send(sqs, queue_url, sample_events(10, 1))
+    assert drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)["staged"] == 10
+
+
+def test_a_merge_that_does_not_add_up_fails(warehouse, connections, sqs, queue_url):
+    check(queue_url)
+    send(sqs, queue_url, sample_events(10, 1))
+    counts = drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)
+    warehouse.execute("delete from login_etl.staging_logins where user_id < '8'")
+    with pytest.raises(Unbalanced, match="merged 10 = inserted"):
+        merge("a later run", window=None, drained=[])
+    with pytest.raises(Unbalanced, match="staged 10 = inserted"):
+        merge(RUN.run_id, window=None, drained=[counts])
 
 
 def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
@@ -52,9 +99,20 @@ def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, 
     send(sqs, queue_url, iter(['{"user_id": "somebody", "ip": "192.0.2.1"}']))
     warehouse.execute(f"alter table {table} add constraint nobody check (user_id <> 'somebody')")
     with pytest.raises(psycopg.errors.CheckViolation, match='violates check constraint "nobody"') as caught:  # noqa: PT012
-        drain({"messages": 1, "threads": 1}, queue_url, drain=Drain("a run", 0, 1, datetime.now(UTC)), seconds=60)
+        drain({"messages": 1, "threads": 1}, queue_url, drain=RUN, seconds=60)
         merge("a run", window=None, drained=[])
     assert "somebody" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [({"schema": "elsewhere"}, 'database "elsewhere" does not exist'), ({"login": "no"}, 'role "no" does not exist')],
+)
+def test_a_database_that_refuses_us_is_not_worth_a_retry(empty_warehouse, connections, queue_url, change, sentence):
+    good = {"conn_type": "postgres", "host": empty_warehouse.postgres, "login": "pipeline", "schema": "warehouse"}
+    connections(warehouse=good | change)
+    with pytest.raises(SetupError, match=f"connection warehouse: .*{sentence}"):
+        check(queue_url)
 
 
 WAREHOUSE = {"conn_type": "postgres", "login": "x", "schema": "x", "host": "127.0.0.1", "port": free_port()}

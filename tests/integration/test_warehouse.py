@@ -1,5 +1,6 @@
 from datetime import UTC, date, datetime
 
+import psycopg
 import pytest
 
 from include.failures import SetupError
@@ -68,12 +69,41 @@ def test_a_table_that_is_locked_is_left_to_the_next_run(empty_warehouse, warehou
     prepare_warehouse(warehouse)
     with empty_warehouse.connect() as analyst, analyst.transaction():
         analyst.execute("select count(*) from public.user_logins")
-        assert make_partitions(warehouse, date(2031, 5, 1))[:2] == [
-            "staging_logins_2031_05_01",
-            "staging_logins_2031_05_02",
-        ]
+        made = make_partitions(warehouse, date(2031, 5, 1))
+        assert made == ["staging_logins_2031_05_01", "staging_logins_2031_05_02"]
         assert "user_logins_2031_05 could not be made: user_logins is locked" in caplog.text
     assert "user_logins_2031_05" in make_partitions(warehouse, date(2031, 5, 1))
+
+
+def test_a_locked_staging_table_is_an_error_since_nothing_else_would_catch_its_rows(empty_warehouse, warehouse):
+    prepare_warehouse(warehouse)
+    with empty_warehouse.connect() as other, other.transaction():
+        other.execute("lock table login_etl.staging_logins in share row exclusive mode")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            make_partitions(warehouse, date(2031, 5, 1))
+
+
+def test_an_adopted_partitioned_table_gets_no_partitions(local, warehouse):
+    with local.connect() as owner:
+        owner.execute(f"{EXERCISE_TABLE} partition by range (create_date)".encode())
+        owner.execute(
+            "create table public.years partition of public.user_logins for values from ('2020-01-01') to ('2099-01-01')"
+        )
+        owner.execute("alter table public.user_logins owner to pipeline")
+        owner.execute("alter table public.years owner to pipeline")
+    prepare_warehouse(warehouse)
+    assert partitions(warehouse, "public.user_logins") == ["years"]
+
+
+def test_a_lost_table_is_one_sentence_whose_advice_works(warehouse):
+    prepare_warehouse(warehouse)
+    warehouse.execute("drop table public.user_logins")
+    with pytest.raises(SetupError, match="user_logins is gone") as caught:
+        prepare_warehouse(warehouse)
+    advice = "delete from login_etl.schema_migrations where name = '0004_user_logins'"
+    assert advice in str(caught.value)
+    warehouse.execute(advice)
+    prepare_warehouse(warehouse)
 
 
 def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
@@ -85,12 +115,13 @@ def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
 def test_a_foreign_table_is_refused_before_it_is_altered(local, warehouse):
     with local.connect() as owner:
         owner.execute(
-            "create table public.user_logins (user_id varchar(64), device_type text, masked_ip varchar(256), "
+            "create table public.user_logins (user_id varchar(64), device_type text, masked_ip varchar(256) not null, "
             "masked_device_id varchar(256), locale varchar(32), app_version text, extra text not null)"
         )
         owner.execute("alter table public.user_logins owner to pipeline")
     faults = (
-        r"column user_id holds 64 characters, not 128; column app_version is text, not integer; "
+        r"column user_id holds 64 characters, not 128; "
+        r"column masked_ip may not be null, and an event may lack it; column app_version is text, not integer; "
         r"column create_date is missing; column extra, which is not ours, may not be null"
     )
     with pytest.raises(SetupError, match=faults):
@@ -104,6 +135,7 @@ def test_a_lost_key_or_right_is_found(local, warehouse):
     with pytest.raises(SetupError, match=r"create unique index on public.user_logins \(message_id, create_date\)"):
         prepare_warehouse(warehouse)
     warehouse.execute("create unique index on public.user_logins (create_date, message_id)")
+    prepare_warehouse(warehouse)
     with local.connect() as owner:
         owner.execute("alter table public.user_logins owner to postgres")
     with pytest.raises(SetupError, match="grant select, insert, update"):

@@ -2,25 +2,27 @@ from dataclasses import replace
 
 import pytest
 
+from include.merge import Merged
 from include.reconciliation import Sums, Unbalanced, reconcile
 
 GOOD = Sums(
     batches=2, received=100, staged=99, rejected=1, merged_batches=2, merged_staged=99, inserted=90, already_there=9,
     confirmed=100, deleted=97, delete_failed=1, expired=2,
 )  # fmt: skip
-REPORTED = [{"received": 60, "staged": 60, "rejected": 0}, {"received": 40, "staged": 39, "rejected": 1}]
+REPORTED = {"received": 100, "staged": 99, "rejected": 1}
+MERGED = Merged(batches=3, staged=109, inserted=95, already_there=14)  # one batch is an earlier run's
 
 
 def test_sums_that_hold():
-    reconcile(GOOD, REPORTED)
+    reconcile(GOOD, MERGED, REPORTED)
 
 
 def test_batches_of_tries_that_failed_are_recorded_but_not_reported():
-    reconcile(GOOD, REPORTED[:1])
+    reconcile(GOOD, MERGED, {"received": 40, "staged": 39, "rejected": 1})
 
 
 def test_deletes_that_a_crash_left_unrecorded_are_no_fault():
-    reconcile(replace(GOOD, confirmed=0, deleted=0, delete_failed=0, expired=0), REPORTED)
+    reconcile(replace(GOOD, confirmed=0, deleted=0, delete_failed=0, expired=0), MERGED, REPORTED)
 
 
 @pytest.mark.parametrize(
@@ -35,4 +37,9 @@ def test_deletes_that_a_crash_left_unrecorded_are_no_fault():
 )
 def test_sums_that_do_not_hold_are_an_error_with_the_numbers(change, numbers):
     with pytest.raises(Unbalanced, match=numbers):
-        reconcile(replace(GOOD, **change), REPORTED)
+        reconcile(replace(GOOD, **change), MERGED, REPORTED)
+
+
+def test_a_merged_batch_of_another_run_that_does_not_add_up_is_an_error_too():
+    with pytest.raises(Unbalanced, match="merged 109 = inserted 94"):
+        reconcile(GOOD, replace(MERGED, inserted=94), REPORTED)

@@ -38,7 +38,7 @@ class Sums:
     expired: int
 
     def faults(self, reported: Mapping[str, int]) -> list[str]:
-        """Each equation that does not hold, with its numbers.
+        """Each equation that does not hold, with its numbers: `a 3 ≠ b 1 + c 1`.
 
         `reported` are the sums that the drain tasks returned. Batches of tries that failed are
         recorded without being reported, so those may be more.
@@ -46,23 +46,23 @@ class Sums:
         equations = [
             (
                 self.received == self.staged + self.rejected,
-                "received {received} = staged {staged} + rejected {rejected}",
+                "received {received} ≠ staged {staged} + rejected {rejected}",
             ),
-            (self.batches == self.merged_batches, "batches {batches} = merged batches {merged_batches}"),
+            (self.batches == self.merged_batches, "batches {batches} ≠ merged batches {merged_batches}"),
             (
                 self.merged_staged == self.inserted + self.already_there,
-                "staged {merged_staged} = inserted {inserted} + already there {already_there}",
+                "staged {merged_staged} ≠ inserted {inserted} + already there {already_there}",
             ),
             (
                 self.confirmed == self.deleted + self.delete_failed + self.expired,
-                "received {confirmed} = deleted {deleted} + delete failed {delete_failed} + expired {expired}",
+                "received {confirmed} ≠ deleted {deleted} + delete failed {delete_failed} + expired {expired}",
             ),
         ]
         faults = [text.format(**asdict(self)) for holds, text in equations if not holds]
         for name, count in reported.items():
             recorded = getattr(self, name)
             if recorded < count:
-                faults.append(f"{name} {count} reported by the drain tasks = {recorded} recorded in batches")
+                faults.append(f"{name} {count} reported by the drain tasks ≠ {recorded} recorded in batches")
         return faults
 
 
@@ -81,6 +81,6 @@ def reconcile(sums: Sums, merged: Merged, reported: Mapping[str, int]) -> None:
     """
     faults = sums.faults(reported)
     if merged.staged != merged.inserted + merged.already_there:
-        faults.append(f"merged {merged.staged} = inserted {merged.inserted} + already there {merged.already_there}")
+        faults.append(f"merged {merged.staged} ≠ inserted {merged.inserted} + already there {merged.already_there}")
     if faults:
         raise Unbalanced("this run does not add up: " + "; ".join(faults))

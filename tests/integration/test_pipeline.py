@@ -314,7 +314,7 @@ def test_a_row_that_vanished_from_staging_is_noticed(sqs, queue_url, ready, drai
         "delete from login_etl.staging_logins where user_id = (select min(user_id) from login_etl.staging_logins)"
     )
     merge_batches(ready)
-    with pytest.raises(Unbalanced, match=r"staged 10 = inserted 9 \+ already there 0"):
+    with pytest.raises(Unbalanced, match=r"staged 10 ≠ inserted 9 \+ already there 0"):
         reconcile(sum_run(ready, "a run"), Merged(), counts)
 
 

@@ -82,9 +82,9 @@ def test_a_merge_that_does_not_add_up_fails(warehouse, connections, sqs, queue_u
     send(sqs, queue_url, sample_events(10, 1))
     counts = drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)
     warehouse.execute("delete from login_etl.staging_logins where user_id < '8'")
-    with pytest.raises(Unbalanced, match="merged 10 = inserted"):
+    with pytest.raises(Unbalanced, match="merged 10 ≠ inserted"):
         merge("a later run", window=None, drained=[])
-    with pytest.raises(Unbalanced, match="staged 10 = inserted"):
+    with pytest.raises(Unbalanced, match="staged 10 ≠ inserted"):
         merge(RUN.run_id, window=None, drained=[counts])
 
 

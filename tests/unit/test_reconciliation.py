@@ -28,11 +28,11 @@ def test_deletes_that_a_crash_left_unrecorded_are_no_fault():
 @pytest.mark.parametrize(
     ("change", "numbers"),
     [
-        ({"rejected": 0}, "received 100 = staged 99 \\+ rejected 0"),
-        ({"merged_batches": 1}, "batches 2 = merged batches 1"),
-        ({"inserted": 89}, "staged 99 = inserted 89 \\+ already there 9"),
-        ({"deleted": 96}, "received 100 = deleted 96 \\+ delete failed 1 \\+ expired 2"),
-        ({"received": 90, "staged": 89, "confirmed": 100}, "received 100 reported by the drain tasks = 90 recorded"),
+        ({"rejected": 0}, "received 100 ≠ staged 99 \\+ rejected 0"),
+        ({"merged_batches": 1}, "batches 2 ≠ merged batches 1"),
+        ({"inserted": 89}, "staged 99 ≠ inserted 89 \\+ already there 9"),
+        ({"deleted": 96}, "received 100 ≠ deleted 96 \\+ delete failed 1 \\+ expired 2"),
+        ({"received": 90, "staged": 89, "confirmed": 100}, "received 100 reported by the drain tasks ≠ 90 recorded"),
     ],
 )
 def test_sums_that_do_not_hold_are_an_error_with_the_numbers(change, numbers):
@@ -41,5 +41,5 @@ def test_sums_that_do_not_hold_are_an_error_with_the_numbers(change, numbers):
 
 
 def test_a_merged_batch_of_another_run_that_does_not_add_up_is_an_error_too():
-    with pytest.raises(Unbalanced, match="merged 109 = inserted 94"):
+    with pytest.raises(Unbalanced, match="merged 109 ≠ inserted 94"):
         reconcile(GOOD, replace(MERGED, inserted=94), REPORTED)

@@ -8,7 +8,7 @@ EVENTS ?= 100
 .PHONY: help install run ui seed env stop test check format lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/' | expand -t 10
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
 
 install: $(INSTALLED) ## Make .venv and install the locked dependencies into it
 
@@ -17,17 +17,17 @@ $(INSTALLED): requirements-dev.lock
 		|| { echo "Airflow 3.3.2 and its Amazon provider need Python 3.11 to 3.14; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "Installing about 190 pinned packages into .venv; this takes a minute or two …" >&2
 	@$(PYTHON) -m venv --clear .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock >&2
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock >&2
 	@touch $@
 
-run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 VERBOSE=1)
-	@$(BIN)/python -m sandbox run --events $(EVENTS) $(if $(VERBOSE),--verbose)
+run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 SEED=1 VERBOSE=1)
+	@$(BIN)/python -m sandbox run --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(if $(VERBOSE),--verbose)
 
 ui: $(INSTALLED) ## Run Airflow with its UI and the local servers until Ctrl-C
 	@$(BIN)/python -m sandbox ui
 
-seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100)
-	@$(BIN)/python -m sandbox seed --events $(EVENTS)
+seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100 SEED=1)
+	@$(BIN)/python -m sandbox seed --events $(EVENTS) $(if $(SEED),--seed $(SEED))
 
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
 	@$(BIN)/python -m sandbox env

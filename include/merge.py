@@ -24,9 +24,9 @@ class Merged:
 def merge_batches(connection: psycopg.Connection) -> Merged:
     """Merge every batch that is not merged yet, of whichever run, one transaction a batch.
 
-    The connection must be in autocommit mode. The lock makes mergers take turns: two at once would
-    overwrite each other's counts. A message that is there already, from a redelivery or a retry,
-    is left as it is.
+    The connection must be in autocommit mode. The lock makes merges and rebuilds take turns, so that
+    their inserts cannot deadlock. A message that is there already, from a redelivery or a retry, is
+    left as it is.
     """
     total = Merged()
     while batch := _merge_next(connection):

@@ -96,8 +96,8 @@ def _missing(connection: psycopg.Connection, partitions: list[Partition]) -> lis
 def _make(connection: psycopg.Connection, partition: Partition) -> None:
     """Make the table aside, move in what the default partition holds of its range, attach it.
 
-    ATTACH does not lock readers and writers of the whole table out, as CREATE … PARTITION OF does,
-    and a row left in the default partition would make both fail.
+    CREATE … PARTITION OF would lock everybody out of the whole table, ATTACH does so only for the
+    default partition. A row left in that one would make both fail.
     """
     names = {
         "parent": sql.Identifier(partition.schema, partition.table),

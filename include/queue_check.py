@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectionError as EndpointError
 from botocore.exceptions import HTTPClientError
 
 from include.failures import SetupError
-from include.sqs import DENIED, Source, explained
+from include.sqs import Source, delete_once, explained
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -40,7 +40,7 @@ def check_queue(sqs: SQSClient, configured: str, source: Source) -> str:
             queue_url = _dead_letter_url(sqs, configured, attributes)
         else:
             _warn(attributes)
-        _probe_delete(sqs, queue_url)
+        delete_once(sqs, queue_url, [PROBE])  # a policy that forbids it says so before any message is taken
     except (EndpointError, HTTPClientError):
         raise ConnectionError(
             f"connection aws_sqs: {sqs.meta.endpoint_url} does not answer: check region_name and endpoint_url, "
@@ -89,14 +89,3 @@ def _warn(attributes: dict[str, str]) -> None:
             "the queue's visibility timeout is 0: this pipeline sets its own, but other consumers receive every "
             "message again at once; set 30 seconds or more"
         )
-
-
-def _probe_delete(sqs: SQSClient, queue_url: str) -> None:
-    """Ask to delete with a made-up handle: a policy that forbids deleting says so before any message is taken."""
-    with explained(queue_url):
-        answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=[{"Id": "probe", "ReceiptHandle": PROBE}])
-    for failure in answer.get("Failed", []):
-        if failure["Code"] in DENIED:
-            raise SetupError(
-                f"SQS answered {failure['Code']} to DeleteMessage on {queue_url}: allow sqs:DeleteMessage on it"
-            )

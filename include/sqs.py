@@ -179,7 +179,7 @@ def _delete_call(sqs: SQSClient, queue_url: str, handles: list[str]) -> Deletes:
     for attempt in range(DELETE_TRIES):
         if attempt:
             sleep(0.2 * 2**attempt)
-        failures = _delete_once(sqs, queue_url, handles)
+        failures = delete_once(sqs, queue_url, handles)
         dead = [failure for failure in failures if failure["SenderFault"]]
         alive = [handles[int(failure["Id"])] for failure in failures if not failure["SenderFault"]]
         done += Deletes(deleted=len(handles) - len(failures), expired=len(dead))
@@ -189,7 +189,8 @@ def _delete_call(sqs: SQSClient, queue_url: str, handles: list[str]) -> Deletes:
     return done + Deletes(failed=len(handles))
 
 
-def _delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> list[BatchResultErrorEntryTypeDef]:
+def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> list[BatchResultErrorEntryTypeDef]:
+    """Ask once to delete at most ten messages; return what failed. SetupError where deleting is not allowed."""
     entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
         {"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)
     ]

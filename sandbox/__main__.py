@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import SystemRandom
 
@@ -48,22 +48,18 @@ def run(arguments: argparse.Namespace) -> None:
 
 def ui(arguments: argparse.Namespace) -> None:
     """Run Airflow's components until Ctrl-C."""
-    with servers.servers(HOME) as local:
+    with servers.servers(HOME) as local, ExitStack() as stack:
         environment = _own(airflow_environment(local, port=servers.free_port(8080)))
         with _step("Preparing Airflow's database"):
             airflow.migrate_metadata(environment)
         _send(local, arguments)
         with _step("Starting API server, DAG processor and scheduler"):
-            running = airflow.components(environment)
-            running.__enter__()
-        try:
-            address = environment["AIRFLOW__API__BASE_URL"]
-            console.print(f"\n  Airflow: [bold]{address}/dags/user_logins[/bold]")
-            console.print("  More sample events, from another terminal: make seed.  To stop: Ctrl-C\n")
-            signal.pause()
-        finally:
-            with _step("Stopping"):
-                running.__exit__(None, None, None)
+            stack.enter_context(airflow.components(environment))
+        address = environment["AIRFLOW__API__BASE_URL"]
+        console.print(f"\n  Airflow: [bold]{address}/dags/user_logins[/bold]")
+        console.print("  More sample events, from another terminal: make seed.  To stop: Ctrl-C\n")
+        stack.callback(console.print, "Stopping …")
+        signal.pause()
 
 
 def seed(arguments: argparse.Namespace) -> None:

@@ -66,10 +66,14 @@ def test_make_run_twice(home):
 
 
 def test_a_shell_for_plain_airflow_commands(home):
-    script = 'eval "$(make -s env)"; make seed EVENTS=20; airflow dags test user_logins; make stop'
-    assert script.split("; ", maxsplit=1)[0] in README
-    done = shell(home, script)
+    commands = ['eval "$(make -s env)"', "airflow dags test user_logins", "make stop"]
+    assert all(f"\n{command}\n" in README for command in commands)
+    set_up, test, stop = commands
+    [backfill] = re.findall(r"^airflow backfill create .*$", README, re.MULTILINE)
+    script = [set_up, "make seed EVENTS=20", test, "airflow dags reserialize", f"{backfill} --dry-run", stop]
+    done = shell(home, "\n".join(script))
     assert "batch 1: received 20, staged 20, rejected 0, deleted 20" in done.stdout
+    assert "2026-01-31 10:55" in done.stdout
 
 
 def test_the_ui_runs_what_is_triggered_and_ctrl_c_leaves_no_process(home):

@@ -47,16 +47,19 @@ UNUSABLE = DENIED | {
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One received message. `sent_at` and `message_id` stay the same over redeliveries.
-
-    `expires_at`, on the monotonic clock, is when SQS shows the message to others again.
-    """
+    """What of a message is landed. `message_id` and `sent_at` stay the same over redeliveries."""
 
     message_id: UUID
     sent_at: datetime
     receive_count: int
-    expires_at: float
     body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Message):
+    """A message that SQS hides from others until `expires_at`, on the monotonic clock."""
+
+    expires_at: float
     receipt_handle: str = field(repr=False)
 
 
@@ -100,7 +103,7 @@ def receive(
     threads: int,
     pool: Executor,
     bounds: ChunkBounds = CHUNK,
-) -> Iterator[list[Message]]:
+) -> Iterator[list[Received]]:
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
     Receives in rounds of at most `threads` concurrent calls: one at first, twice as many after each
@@ -110,7 +113,7 @@ def receive(
     it before SQS shows it to others.
     """
     fifo = queue_url.endswith(".fifo")
-    chunk: list[Message] = []
+    chunk: list[Received] = []
     size, largest, started = 0, 1, monotonic()
     calls = 1
     while limit > 0 and monotonic() < deadline:
@@ -135,7 +138,7 @@ def receive(
         yield chunk
 
 
-def _receive_call(sqs: SQSClient, queue_url: str, size: int, wait: int) -> list[Message]:
+def _receive_call(sqs: SQSClient, queue_url: str, size: int, wait: int) -> list[Received]:
     asked_at = monotonic()  # before the call: SQS starts to hide a message no earlier
     with explained(queue_url):
         answer = sqs.receive_message(
@@ -148,9 +151,9 @@ def _receive_call(sqs: SQSClient, queue_url: str, size: int, wait: int) -> list[
     return [_message(raw, asked_at + VISIBILITY_SECONDS) for raw in answer.get("Messages", [])]
 
 
-def _message(raw: MessageTypeDef, expires_at: float) -> Message:
+def _message(raw: MessageTypeDef, expires_at: float) -> Received:
     attributes = raw["Attributes"]
-    return Message(
+    return Received(
         message_id=UUID(raw["MessageId"]),
         sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         receive_count=int(attributes["ApproximateReceiveCount"]),
@@ -160,7 +163,7 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Message:
     )
 
 
-def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Message], *, pool: Executor) -> Deletes:
+def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, pool: Executor) -> Deletes:
     """Delete landed messages, ten a call. Raises SetupError where deleting is not allowed.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.

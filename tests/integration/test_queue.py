@@ -141,7 +141,7 @@ def test_a_handle_past_its_visibility_timeout_is_counted_and_not_tried(sqs, queu
 
 def test_dead_handles_are_counted_and_other_failures_tried_again(sqs, queue_url, pool, stubbed, monkeypatch):
     monkeypatch.setattr(conversation, "sleep", lambda seconds: None)
-    message = conversation.Message(uuid.uuid4(), None, 1, monotonic() + 60, "", "handle")
+    message = conversation.Received(uuid.uuid4(), None, 1, "", monotonic() + 60, "handle")
     messages = [replace(message, receipt_handle=f"handle {number}") for number in range(3)]
 
     def failed(number, code, *, sender):
@@ -174,7 +174,7 @@ def test_a_denied_delete_is_a_setup_error(sqs, queue_url, pool, stubbed, whole_c
     else:
         failure = {"Id": "0", "Code": "AccessDenied", "SenderFault": True}
         stubbed.add_response("delete_message_batch", {"Successful": [], "Failed": [failure]})
-    message = conversation.Message(uuid.uuid4(), None, 1, monotonic() + 60, "", "handle")
+    message = conversation.Received(uuid.uuid4(), None, 1, "", monotonic() + 60, "handle")
     with pytest.raises(SetupError, match="allow sqs:DeleteMessage"):
         delete(sqs, queue_url, [message], pool=pool)
 

@@ -10,8 +10,8 @@ row's key: nothing is lost, and nothing is there twice, whatever is retried.
 * **Rebuild**: `rebuild_from` and `rebuild_to` bring rows back from staging and take nothing from the queue.
   So does `airflow backfill create … --reprocess-behavior completed`, for the intervals of earlier runs.
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.
-* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason.
-* **Counts** are in `login_etl.batches`, in the log of `merge_user_logins` and in the asset's events.
+* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason; `replay_rejected` tries them again.
+* **Counts** are in the view `login_etl.history`, in the log of `merge_user_logins` and in the asset's events.
 
 Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable `user_logins_queue_url`.
 """
@@ -20,17 +20,16 @@ from datetime import timedelta
 from typing import Any
 
 import pendulum
-from airflow.sdk import Asset, CronDataIntervalTimetable, Param, dag, task
+from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
-from include.connections import AWS
+from include.connections import AWS, USER_LOGINS
 from include.retries import RETRIES
 from include.staging import Drain
 from include.window import rebuild_window
 from sqs_backlog_sensor import SqsBacklogSensor
 
-USER_LOGINS = Asset("user_logins", uri="postgres://warehouse/postgres/public/user_logins")
 MAX_SECONDS = 1_800
 INTEGER: dict[str, Any] = {"type": "integer", "minimum": 1}
 SOURCE: dict[str, Any] = {"type": "string", "enum": ["queue", "dead_letter_queue"]}
@@ -68,7 +67,7 @@ def user_logins():
         map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
     )
     def drain_and_mask(share, queue_url, params=None, ti=None):
-        drain = Drain(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"))
+        drain = Drain(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source=params["source"])
         return pipeline.drain(share, queue_url, drain=drain, seconds=params["max_seconds"])
 
     @task(trigger_rule="none_failed", outlets=[USER_LOGINS])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import psycopg
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
-from airflow.sdk import BaseHook, Connection
+from airflow.sdk import Asset, BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
 from botocore.exceptions import NoRegionError, PartialCredentialsError, ProfileNotFound
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 AWS = "aws_sqs"
 WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
+USER_LOGINS = Asset("user_logins", uri="postgres://warehouse/postgres/public/user_logins")
 
 # Reads outlast the long poll; "standard" retries throttling and 5xx with back-off.
 BOTOCORE = Config(

@@ -1,10 +1,13 @@
 """The merge: every staged batch reaches `user_logins` exactly once. And the rebuild from staging."""
 
+from __future__ import annotations
+
 import logging
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import psycopg
 
+from include.locks import lock
 from include.statements import statement
 from include.window import Window
 
@@ -20,33 +23,40 @@ class Merged:
     inserted: int = 0
     already_there: int = 0
 
+    def __add__(self, other: Merged) -> Merged:
+        return Merged(*(mine + yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
+
 
 def merge_batches(connection: psycopg.Connection) -> Merged:
     """Merge every batch that is not merged yet, of whichever run, one transaction a batch.
 
-    The connection must be in autocommit mode. The lock makes merges and rebuilds take turns, so that
-    their inserts cannot deadlock. A message that is there already, from a redelivery or a retry, is
-    left as it is.
+    The connection must be in autocommit mode. A message that is there already, from a redelivery or
+    a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other;
+    psycopg's error says so when those are merged.
     """
     total = Merged()
-    while batch := _merge_next(connection):
-        total = Merged(
-            total.batches + batch.batches,
-            total.staged + batch.staged,
-            total.inserted + batch.inserted,
-            total.already_there + batch.already_there,
+    refused: dict[int, psycopg.Error] = {}
+    for (batch_id,) in connection.execute(statement("unmerged_batches")).fetchall():
+        try:
+            total += _merge_batch(connection, batch_id)
+        except (psycopg.IntegrityError, psycopg.DataError) as error:
+            refused[batch_id] = error
+    if refused:
+        (batch_id, refusal), *others = refused.items()
+        more = f" and {len(others)} more" if others else ""
+        raise type(refusal)(
+            f"public.user_logins refuses batch {batch_id}{more}, kept in staging: {refusal.diag.message_primary}"
         )
     return total
 
 
-def _merge_next(connection: psycopg.Connection) -> Merged | None:
+def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute(statement("lock"), {"name": "login_etl.merge"})
-        row = cursor.execute(statement("next_batch")).fetchone()
-        if row is None:
-            return None
-        batch_id, staged_on = row
-        batch = {"batch_id": batch_id, "staged_on": staged_on}
+        lock(connection, "login_etl.merge")  # merges and rebuilds take turns, so that their inserts cannot deadlock
+        claimed = cursor.execute(statement("claim_batch"), {"batch_id": batch_id}).fetchone()
+        if claimed is None:
+            return Merged()
+        batch = {"batch_id": batch_id, "staged_on": claimed[0]}
         inserted = cursor.execute(statement("merge_batch"), batch).rowcount
         cursor.execute(statement("record_merge"), {**batch, "inserted": inserted})
         [(staged, inserted, already_there)] = cursor.fetchall()
@@ -63,7 +73,7 @@ def rebuild(connection: psycopg.Connection, window: Window) -> int:
     [(oldest, newest)] = connection.execute(statement("staged_range")).fetchall()
     for part in window.slices(oldest, newest):
         with connection.transaction(), connection.cursor() as cursor:
-            cursor.execute(statement("lock"), {"name": "login_etl.merge"})
+            lock(connection, "login_etl.merge")
             rebuilt += cursor.execute(statement("rebuild"), {"start": part.start, "stop": part.stop}).rowcount
     log.info("rebuilt %d rows sent from %s to %s", rebuilt, window.start, window.stop)
     return rebuilt

@@ -5,6 +5,7 @@ from pathlib import Path
 import psycopg
 
 from include.failures import SetupError
+from include.locks import lock
 from include.statements import FOLDER, read_sql, statement
 
 MIGRATIONS = FOLDER / "migrations"
@@ -20,7 +21,7 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     applied: list[str] = []
     for path in pending(connection, folder):
         with connection.transaction():
-            connection.execute(statement("lock"), {"name": "login_etl.ddl"})
+            lock(connection, "login_etl.ddl")
             # Whoever comes while we wait for a lock on an adopted table waits behind us; a retry comes later.
             connection.execute("set local lock_timeout = '10s'")
             if path not in pending(connection, folder):

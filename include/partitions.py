@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg import sql
 
+from include.locks import lock
 from include.statements import statement
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def make_partitions(connection: psycopg.Connection, today: date | None = None) -
     for partition in _missing(connection, partitions):
         try:
             with connection.transaction():
-                connection.execute(statement("lock"), {"name": "login_etl.ddl"})
+                lock(connection, "login_etl.ddl")
                 # Whoever comes while we wait for a lock waits behind us.
                 connection.execute("set local lock_timeout = '3s'")
                 if _missing(connection, [partition]):

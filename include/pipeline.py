@@ -1,6 +1,7 @@
 """The steps of a run, each with the connections it needs."""
 
 import logging
+import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -10,7 +11,8 @@ from include.merge import merge_batches, rebuild
 from include.partitions import make_partitions
 from include.plan import Share, plan_shares
 from include.queue_check import check_queue
-from include.reconciliation import reconcile, sum_run
+from include.reconciliation import reconcile, run_table, sum_run
+from include.rejected import Selection, expire_bodies, replay
 from include.sqs import Source, backlog
 from include.staging import Drain
 from include.warehouse_check import check_kids, prepare_warehouse
@@ -41,6 +43,7 @@ def plan(queue_url: str | None, *, max_messages: int, max_workers: int) -> list[
 
 def drain(share: Share, queue_url: str, *, drain: Drain, seconds: float) -> dict[str, int]:
     """Drain one share into staging and return its counts."""
+    _leave_no_core_file()
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
         # A task that is cleared on another day runs without check_setup.
@@ -62,7 +65,9 @@ def merge(run_id: str, *, window: Window | None, drained: Iterable[Mapping[str, 
         merged = merge_batches(warehouse)
         rebuilt = rebuild(warehouse, window) if window else 0
         sums = sum_run(warehouse, run_id)
-    counts = {
+        log.info("%s", run_table(warehouse, run_id))
+    reconcile(sums, merged, reported)
+    return {
         **reported,
         "merged_batches": merged.batches,
         "merged": merged.staged,
@@ -70,6 +75,28 @@ def merge(run_id: str, *, window: Window | None, drained: Iterable[Mapping[str, 
         "already_there": merged.already_there,
         "rebuilt": rebuilt,
     }
-    log.info("this run:\n%s", "\n".join(f"{name:<16}{count:>10,}" for name, count in counts.items()))
-    reconcile(sums, merged, reported)
-    return counts
+
+
+def replay_rejected(selected: Selection, *, drain: Drain, dry_run: bool) -> dict[str, int]:
+    """Stage the selected rejected messages that are valid now, or only say which would be; return the counts."""
+    _leave_no_core_file()
+    keyring = masking_keyring()
+    with warehouse_connection() as warehouse:
+        prepare_warehouse(warehouse)
+        check_kids(warehouse, keyring)
+        return replay(warehouse, keyring, selected, drain=drain, dry_run=dry_run)
+
+
+def forget_rejected(*, days: int) -> int:
+    """Forget the sealed bodies of messages rejected more than `days` ago, and return how many."""
+    with warehouse_connection() as warehouse:
+        prepare_warehouse(warehouse)
+        forgotten = expire_bodies(warehouse, days=days)
+    log.info("forgot the bodies of %d messages that were rejected more than %d days ago", forgotten, days)
+    return forgotten
+
+
+def _leave_no_core_file() -> None:
+    """Should this process crash, its memory, with raw values in it, is not written to disk."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -1,4 +1,4 @@
-"""Does it add up? The counts of a run, checked against each other."""
+"""Does it add up? The counts of a run, checked against each other, and shown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import psycopg
 from psycopg.rows import class_row
+from tabulate import tabulate
 
 from include.merge import Merged
 from include.statements import statement
@@ -16,26 +17,33 @@ class Unbalanced(Exception):
     """A run's sums do not hold; the message gives the numbers. A retry would find the same."""
 
 
+EQUATIONS = (
+    ("received", ("staged", "rejected")),
+    ("batches", ("merged_batches",)),
+    ("staged", ("inserted", "already_there")),
+    ("received", ("deleted", "expired", "delete_failed", "deletes_unknown")),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """The sums over one run's batches, as the warehouse has them.
+    """A run's row of the view `login_etl.history`: sums over its batches.
 
-    `merged_staged` counts the staged rows of merged batches, `confirmed` the received messages of
-    batches whose delete counts are written.
+    `deletes_unknown` counts the received messages of batches whose delete counts are not written.
     """
 
-    batches: int
-    received: int
-    staged: int
-    rejected: int
-    merged_batches: int
-    merged_staged: int
-    inserted: int
-    already_there: int
-    confirmed: int
-    deleted: int
-    delete_failed: int
-    expired: int
+    batches: int = 0
+    merged_batches: int = 0
+    received: int = 0
+    staged: int = 0
+    rejected: int = 0
+    inserted: int = 0
+    already_there: int = 0
+    deleted: int = 0
+    expired: int = 0
+    delete_failed: int = 0
+    deletes_unknown: int = 0
+    unbalanced_batches: list[int] | None = None
 
     def faults(self, reported: Mapping[str, int]) -> list[str]:
         """Each equation that does not hold, with its numbers: `a 3 ≠ b 1 + c 1`.
@@ -43,22 +51,14 @@ class Sums:
         `reported` are the sums that the drain tasks returned. Batches of tries that failed are
         recorded without being reported, so those may be more.
         """
-        equations = [
-            (
-                self.received == self.staged + self.rejected,
-                "received {received} ≠ staged {staged} + rejected {rejected}",
-            ),
-            (self.batches == self.merged_batches, "batches {batches} ≠ merged batches {merged_batches}"),
-            (
-                self.merged_staged == self.inserted + self.already_there,
-                "staged {merged_staged} ≠ inserted {inserted} + already there {already_there}",
-            ),
-            (
-                self.confirmed == self.deleted + self.delete_failed + self.expired,
-                "received {confirmed} ≠ deleted {deleted} + delete failed {delete_failed} + expired {expired}",
-            ),
+        counts = asdict(self)
+        faults = [
+            f"{_spelled(counts, total)} ≠ {' + '.join(_spelled(counts, part) for part in parts)}"
+            for total, parts in EQUATIONS
+            if counts[total] != sum(counts[part] for part in parts)
         ]
-        faults = [text.format(**asdict(self)) for holds, text in equations if not holds]
+        if self.unbalanced_batches:  # the faults of two batches may cancel each other out in the sums
+            faults.append(f"batches that do not add up: {self.unbalanced_batches}")
         for name, count in reported.items():
             recorded = getattr(self, name)
             if recorded < count:
@@ -66,11 +66,25 @@ class Sums:
         return faults
 
 
+def _spelled(counts: Mapping[str, int], name: str) -> str:
+    return f"{name.replace('_', ' ')} {counts[name]}"
+
+
 def sum_run(connection: psycopg.Connection, run_id: str) -> Sums:
     """The sums over all batches of a run, zeros where it has none."""
     with connection.cursor(row_factory=class_row(Sums)) as cursor:
-        [sums] = cursor.execute(statement("sum_run"), {"run_id": run_id}).fetchall()
-    return sums
+        return cursor.execute(statement("sum_run"), {"run_id": run_id}).fetchone() or Sums()
+
+
+def run_table(connection: psycopg.Connection, run_id: str) -> str:
+    """A run's counts as a table for its log: one line for each try of each drain task, and the sums."""
+    rows = connection.execute(statement("run_table"), {"run_id": run_id}).fetchall()
+    counts = [[count or 0 for count in row[1:]] for row in rows]
+    sums = [sum(column) for column in zip(*counts, strict=True)] or [0] * 9
+    headers = ["", "batches", "received", "staged", "rejected", "inserted", "already there", "deleted", "expired"]
+    lines = [[row[0], *count] for row, count in zip(rows, counts, strict=True)]
+    table: str = tabulate([*lines, ["this run", *sums]], [*headers, "delete failed"], intfmt=",")
+    return table
 
 
 def reconcile(sums: Sums, merged: Merged, reported: Mapping[str, int]) -> None:

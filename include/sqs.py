@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from include.failures import SetupError
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
         BatchResultErrorEntryTypeDef,
         DeleteMessageBatchRequestEntryTypeDef,
         MessageTypeDef,
+        ReceiveMessageRequestTypeDef,
     )
+
+log = logging.getLogger(__name__)
 
 Source = Literal["queue", "dead_letter_queue"]
 
@@ -110,7 +114,8 @@ def receive(
     round that found messages, and no more than should fit into the chunk. So memory holds about one
     chunk. One call of a round long-polls: when even that finds nothing, the queue is empty. A chunk is
     handed over while it is young, however slowly it fills, so that there is time to land and delete
-    it before SQS shows it to others.
+    it before SQS shows it to others. A call that fails, after botocore's retries, ends it with its
+    error, once what the other calls brought has been handed over.
     """
     fifo = queue_url.endswith(".fifo")
     chunk: list[Received] = []
@@ -118,17 +123,31 @@ def receive(
     calls = 1
     while limit > 0 and monotonic() < deadline:
         calls = max(1, min(calls, threads, math.ceil(limit / CALL_SIZE), (bounds.bytes - size) // largest))
-        sizes = [min(CALL_SIZE, limit - CALL_SIZE * call) for call in range(calls)]
-        waits = [WAIT_SECONDS] + [0] * (calls - 1)
-        answers = [answer for answer in pool.map(partial(_receive_call, sqs, queue_url), sizes, waits) if answer]
-        if not answers and not (fifo and chunk):
-            break
+        futures = [
+            pool.submit(
+                _receive_call,
+                sqs,
+                queue_url,
+                size=min(CALL_SIZE, limit - CALL_SIZE * call),
+                seconds=0 if call else WAIT_SECONDS,
+            )
+            for call in range(calls)
+        ]
+        wait(futures)
+        failure = next((error for future in futures if (error := future.exception())), None)
+        answers = [answer for future in futures if not future.exception() and (answer := future.result())]
         calls = 2 * len(answers)
         for answer in answers:
             chunk += answer
             limit -= len(answer)
             weight = sum(len(message.body.encode("utf-8", "surrogatepass")) for message in answer)
             size, largest = size + weight, max(largest, weight)
+        if failure:
+            if chunk:
+                yield chunk
+            raise failure
+        if not answers and not (fifo and chunk):
+            break
         # A FIFO queue shows the rest of a message group only once what it has shown is deleted.
         full = len(chunk) >= bounds.messages or size >= bounds.bytes or monotonic() - started >= bounds.seconds
         if full or not answers:
@@ -138,16 +157,21 @@ def receive(
         yield chunk
 
 
-def _receive_call(sqs: SQSClient, queue_url: str, size: int, wait: int) -> list[Received]:
+def _receive_call(sqs: SQSClient, queue_url: str, *, size: int, seconds: int) -> list[Received]:
     asked_at = monotonic()  # before the call: SQS starts to hide a message no earlier
+    call: ReceiveMessageRequestTypeDef = {
+        "QueueUrl": queue_url,
+        "MaxNumberOfMessages": size,
+        "WaitTimeSeconds": seconds,
+        "VisibilityTimeout": VISIBILITY_SECONDS,
+        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+    }
+    if queue_url.endswith(".fifo"):
+        # When the answer is lost, botocore's next try gets the same messages, instead of a group that is locked
+        # until they time out.
+        call["ReceiveRequestAttemptId"] = str(uuid4())
     with explained(queue_url):
-        answer = sqs.receive_message(
-            QueueUrl=queue_url,
-            MaxNumberOfMessages=size,
-            WaitTimeSeconds=wait,
-            VisibilityTimeout=VISIBILITY_SECONDS,
-            MessageSystemAttributeNames=["SentTimestamp", "ApproximateReceiveCount"],
-        )
+        answer = sqs.receive_message(**call)
     return [_message(raw, asked_at + VISIBILITY_SECONDS) for raw in answer.get("Messages", [])]
 
 
@@ -167,7 +191,8 @@ def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, pool
     """Delete landed messages, ten a call. Raises SetupError where deleting is not allowed.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
-    What stays on the queue is received again and recognised by its message id.
+    What stays on the queue is received again and recognised by its message id, so a call that fails,
+    after botocore's retries, is counted and no error.
     """
     now = monotonic()
     handles = [message.receipt_handle for message in messages if message.expires_at > now]
@@ -182,7 +207,11 @@ def _delete_call(sqs: SQSClient, queue_url: str, handles: list[str]) -> Deletes:
     for attempt in range(DELETE_TRIES):
         if attempt:
             sleep(0.2 * 2**attempt)
-        failures = delete_once(sqs, queue_url, handles)
+        try:
+            failures = delete_once(sqs, queue_url, handles)
+        except (ClientError, BotoCoreError) as error:
+            log.warning("%d landed messages could not be deleted: %s", len(handles), _name(error))
+            break
         dead = [failure for failure in failures if failure["SenderFault"]]
         alive = [handles[int(failure["Id"])] for failure in failures if not failure["SenderFault"]]
         done += Deletes(deleted=len(handles) - len(failures), expired=len(dead))
@@ -203,6 +232,11 @@ def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> list[Batc
         if failure["Code"] in DENIED:
             raise SetupError(_unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
     return failures
+
+
+def _name(error: ClientError | BotoCoreError) -> str:
+    """The error's code or class; its text may quote the request."""
+    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
 
 
 @contextmanager

@@ -3,25 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 import psycopg
 
 from include.login import Login, RejectedMessage
 from include.masking import Keyring
 from include.sealing import seal
-from include.sqs import Message
+from include.sqs import Message, Source
 from include.statements import statement
 from include.version import pack_version
+
+# The order of sql/copy_logins.sql. A binary COPY casts nothing.
+TYPES = ("int8", "date", "uuid", "timestamptz", *["varchar"] * 6, "int4")
+PATIENCE = "30s"  # for a lock, so that the messages can still be deleted before SQS shows them to others
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Which drain task a batch belongs to, and since when it has been running."""
+    """Which task a batch belongs to, where its messages come from, and since when it has been running."""
 
     run_id: str
     map_index: int
     try_number: int
     started_at: datetime
+    source: Source | Literal["rejected_messages"] = "queue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,20 @@ def stage(
     keyring: Keyring,
     drain: Drain,
 ) -> Batch:
-    """Write masked logins and sealed rejects, and commit. The connection must be in autocommit mode.
+    """Write masked logins and sealed rejects, and commit.
 
-    A second copy of a message is staged again, for the merge to recognise; a second copy of a
-    reject is ignored. Needs today's partition of the staging table.
+    The connection must be in autocommit mode; inside a transaction of the caller's, that one commits.
+    A second copy of a message is staged again, for the merge to recognise; a second copy of a reject
+    is ignored. Needs today's partition of the staging table. psycopg's LockNotAvailable where
+    somebody keeps a table locked.
     """
     messages = [message for message, _ in (*logins, *rejects)]
     with connection.transaction(), connection.cursor() as cursor:
+        cursor.execute("select set_config('lock_timeout', %s, true)", [PATIENCE])
         cursor.execute(
             statement("insert_batch"),
             {
+                "source": drain.source,
                 "run_id": drain.run_id,
                 "map_index": drain.map_index,
                 "try_number": drain.try_number,
@@ -66,6 +76,7 @@ def stage(
         )
         [(batch_id, staged_on)] = cursor.fetchall()
         with cursor.copy(statement("copy_logins")) as copy:
+            copy.set_types(TYPES)
             for message, login in logins:
                 copy.write_row(
                     (

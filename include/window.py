@@ -56,17 +56,18 @@ def rebuild_window(run: Run, params: Mapping[str, Any]) -> Window | None:
         return None
     if not start or not stop:
         raise SetupError("params rebuild_from and rebuild_to: give both, or none to drain the queue")
-    window = Window(_instant("rebuild_from", start), _instant("rebuild_to", stop))
+    window = Window(instant("rebuild_from", start), instant("rebuild_to", stop))
     if window.start >= window.stop:
         raise SetupError("params rebuild_from and rebuild_to: the first must be the earlier one")
     return window
 
 
-def _instant(name: str, text: str) -> datetime:
+def instant(name: str, text: str) -> datetime:
+    """The moment that a param gives in ISO 8601, with an offset; SetupError for any other text."""
     try:
-        instant = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise SetupError(f"param {name}: not a date-time; write it like 2026-01-31T00:00:00Z") from None
-    if instant.tzinfo is None:
+    if moment.tzinfo is None:
         raise SetupError(f"param {name}: has no time zone; end it with Z or an offset such as +01:00")
-    return instant
+    return moment

@@ -12,19 +12,25 @@ import pytest
 from include import drain as drain_module
 from include.drain import drain_queue
 from include.failures import SetupError
+from include.locks import lock
 from include.masking import Keyring
 from include.merge import Merged, merge_batches, rebuild
 from include.reconciliation import Unbalanced, reconcile, sum_run
 from include.sealing import unseal
 from include.sqs import Deletes, backlog
 from include.staging import Drain
-from include.statements import statement
 from include.warehouse_check import prepare_warehouse
 from include.window import Window
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
 
 RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
+
+
+INSERT_BATCH = (
+    "insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, oldest_sent_at, "
+    "newest_sent_at, started_at) values ('a run', 0, 1, 'k', 1, 1, 0, now(), now(), now())"
+)
 
 
 @pytest.fixture
@@ -163,7 +169,7 @@ def test_a_crash_before_delete_repeats_nothing(sqs, queue_url, ready, drain, cra
     assert rows(ready) == before
     assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (1,)
     sums = sum_run(ready, "a run")
-    assert (sums.received, sums.confirmed, sums.deleted) == (200, 100, 100)
+    assert (sums.received, sums.deletes_unknown, sums.deleted) == (200, 100, 100)
     reconcile(sums, Merged(), again)
 
 
@@ -211,7 +217,7 @@ def test_a_denied_delete_fails_after_the_rows_are_safe(sqs, queue_url, ready, dr
         drain()
     assert merge_batches(ready).batches == 1
     sums = sum_run(ready, "a run")
-    assert (sums.received, sums.confirmed) == (10, 0)
+    assert (sums.received, sums.deletes_unknown) == (10, 10)
 
 
 def test_failed_and_expired_deletes_are_recorded(sqs, queue_url, ready, drain, monkeypatch):
@@ -275,19 +281,20 @@ def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain)
     reconcile(sum_run(ready, "a run"), Merged(), {})
 
 
-def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready):
-    ready.execute("set lock_timeout = '200ms'")
+def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready, monkeypatch):
+    monkeypatch.setitem(lock.__kwdefaults__, "patience", "200ms")
+    ready.execute(INSERT_BATCH)
     century = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     ready.execute(
         "insert into login_etl.staging_logins (batch_id, staged_on, message_id, sent_at, user_id) "
         "values (1, (now() at time zone 'UTC')::date, gen_random_uuid(), now(), 'u')"
     )
     with local.connect(user="pipeline") as other, other.transaction():
-        other.execute(statement("lock"), {"name": "login_etl.merge"})
+        lock(other, "login_etl.merge")
         for step in (merge_batches, lambda connection: rebuild(connection, century)):
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 step(ready)
-    assert merge_batches(ready) == Merged()
+    assert merge_batches(ready) == Merged(batches=1, staged=1, inserted=1)
 
 
 def test_a_rebuild_leaves_to_the_merge_what_is_not_merged(sqs, queue_url, ready, drain):

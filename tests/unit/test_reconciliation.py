@@ -6,8 +6,8 @@ from include.merge import Merged
 from include.reconciliation import Sums, Unbalanced, reconcile
 
 GOOD = Sums(
-    batches=2, received=100, staged=99, rejected=1, merged_batches=2, merged_staged=99, inserted=90, already_there=9,
-    confirmed=100, deleted=97, delete_failed=1, expired=2,
+    batches=2, merged_batches=2, received=100, staged=99, rejected=1, inserted=90, already_there=9,
+    deleted=97, expired=2, delete_failed=1, deletes_unknown=0, unbalanced_batches=None,
 )  # fmt: skip
 REPORTED = {"received": 100, "staged": 99, "rejected": 1}
 MERGED = Merged(batches=3, staged=109, inserted=95, already_there=14)  # one batch is an earlier run's
@@ -22,7 +22,7 @@ def test_batches_of_tries_that_failed_are_recorded_but_not_reported():
 
 
 def test_deletes_that_a_crash_left_unrecorded_are_no_fault():
-    reconcile(replace(GOOD, confirmed=0, deleted=0, delete_failed=0, expired=0), MERGED, REPORTED)
+    reconcile(replace(GOOD, deleted=0, expired=0, delete_failed=0, deletes_unknown=100), MERGED, REPORTED)
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,12 @@ def test_deletes_that_a_crash_left_unrecorded_are_no_fault():
         ({"rejected": 0}, "received 100 ≠ staged 99 \\+ rejected 0"),
         ({"merged_batches": 1}, "batches 2 ≠ merged batches 1"),
         ({"inserted": 89}, "staged 99 ≠ inserted 89 \\+ already there 9"),
-        ({"deleted": 96}, "received 100 ≠ deleted 96 \\+ delete failed 1 \\+ expired 2"),
-        ({"received": 90, "staged": 89, "confirmed": 100}, "received 100 reported by the drain tasks ≠ 90 recorded"),
+        ({"deleted": 96}, "received 100 ≠ deleted 96 \\+ expired 2 \\+ delete failed 1 \\+ deletes unknown 0"),
+        ({"unbalanced_batches": [3, 7]}, "batches that do not add up: \\[3, 7\\]"),
+        (
+            {"received": 90, "staged": 89, "deleted": 87, "inserted": 80},
+            "received 100 reported by the drain tasks ≠ 90 recorded",
+        ),
     ],
 )
 def test_sums_that_do_not_hold_are_an_error_with_the_numbers(change, numbers):

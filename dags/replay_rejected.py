@@ -1,0 +1,69 @@
+"""### Rejected messages: parsed again, and loaded where they are valid now
+
+Run it by hand after a fix of the parser, or to see what a fix would do. It opens the sealed bodies in
+`login_etl.rejected_messages`, parses them with the code as it is now, and lets those that have become valid join the
+pipeline under their own message ids: once, however often it runs.
+
+* **First as a dry run**, which is the default: the log of `replay_messages` says how many messages would be loaded, and
+  what is still wrong with the others. Nothing is changed.
+* **Then with `dry_run` off**: valid messages are staged, their sealed bodies are given up, and `merge_user_logins`
+  loads them. What is still rejected stays as it is.
+* **`reasons`** selects by broken rule, as `reason` in the table lists them: one a line, such as `app_version: version`.
+* **It failed**: run it again; what was replayed is not replayed twice.
+
+A body that was forgotten (see `maintain_user_logins`) cannot be replayed.
+Needs the connections `warehouse` and `pii_masking`.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import pendulum
+from airflow.sdk import Param, dag, task
+from airflow.sdk.exceptions import AirflowSkipException
+
+from include import pipeline
+from include.connections import USER_LOGINS
+from include.rejected import selection
+from include.retries import RETRIES
+from include.staging import Drain
+
+TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
+RULES: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}}
+
+
+@dag(
+    schedule=None,
+    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
+    max_active_runs=1,
+    default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=30), **RETRIES},
+    params={
+        "dry_run": Param(default=True, type="boolean", description="Only say what would happen"),
+        "reasons": Param(None, **RULES, description="Broken rules, one a line, such as app_version: version; or all"),
+        "rejected_from": Param(None, **TIME, description="Messages rejected from this time on"),
+        "rejected_to": Param(None, **TIME, description="… up to this time, and without it"),
+        "limit": Param(10_000, type="integer", minimum=1, maximum=1_000_000, description="Messages to open at most"),
+    },
+    tags=["sqs", "logins", "pii"],
+    doc_md=__doc__,
+)
+def replay_rejected():
+    @task
+    def replay_messages(params=None, ti=None):
+        drain = Drain(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
+        return pipeline.replay_rejected(selection(params), drain=drain, dry_run=params["dry_run"])
+
+    @task(outlets=[USER_LOGINS])
+    def merge_user_logins(params=None, dag_run=None, outlet_events=None):
+        if params["dry_run"]:
+            raise AirflowSkipException("a dry run changes nothing")
+        counts = pipeline.merge(dag_run.run_id, window=None, drained=[])
+        if not counts["merged_batches"]:
+            raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
+        outlet_events[USER_LOGINS].extra = counts
+        return counts
+
+    replay_messages() >> merge_user_logins()
+
+
+replay_rejected()

@@ -1,0 +1,268 @@
+"""Whatever comes: no body fails a run, none loads a row that it should not, and each reason holds no value."""
+
+import hmac
+import ipaddress
+import itertools
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import process_time
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from include.drain import drain_queue, sort_out
+from include.masking import Keyring
+from include.merge import Merged, merge_batches
+from include.reconciliation import reconcile, sum_run
+from include.sealing import unseal
+from include.sqs import Message, backlog
+from include.staging import Drain, stage
+from include.warehouse_check import prepare_warehouse
+from tests.hostile import CORPUS, FIELDS, LONGEST, recipes
+
+BODIES = int(os.environ.get("FUZZED_BODIES", "100000"))
+BATCH = 500
+KEY = bytes(range(100, 132))
+RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+
+LENGTHS = {"user_id": 128, "app_version": 32, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
+RULES = {
+    *("json_invalid", "json_type", "lone_surrogate", "not_an_object", "missing", "string_type", "string_too_short"),
+    *("string_too_long", "nul_character", "version"),
+}
+BROKEN = rf"({'|'.join([*FIELDS, 'body', 'Message', 'detail'])}): ({'|'.join(RULES)})"
+
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+LEVELS = 201  # of arrays and objects
+LONG_INTEGER = re.compile(r"(?<![.eE+0-9])(?<![eE]-)[0-9]{4301}")  # the whole part of a float included
+
+
+@dataclass
+class Refused(Exception):
+    reason: str
+
+
+def expected(body):
+    """The row of a body, before masking, or the reason: README's contract in json and plain Python."""
+    try:
+        event, where = read(body, "body"), "body"
+        if isinstance(event, dict) and "user_id" not in event:
+            if event.get("Type") == "Notification" and "Message" in event:
+                if not isinstance(event["Message"], str):
+                    return "Message: json_type"
+                event, where = read(event["Message"], "Message"), "Message"
+            elif {"detail-type", "detail"} <= event.keys():
+                event, where = event["detail"], "detail"
+    except Refused as refused:
+        return refused.reason
+    if not isinstance(event, dict):
+        return f"{where}: not_an_object"
+    broken = [f"{name}: {rule}" for name in sorted(FIELDS) if (rule := fault(name, event))]
+    if broken:
+        return "; ".join(broken)
+    fields = {name: event.get(name) for name in FIELDS}
+    fields["app_version"] = packed(fields["app_version"]) if fields["app_version"] else None
+    return fields | {name: canonical(fields[name], name) for name in ("ip", "device_id")}
+
+
+def read(text, where):
+    """Stricter than Python's json: nowhere a lone surrogate, endless nesting or an endless number."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Refused(f"{where}: lone_surrogate") from None
+    try:
+        value = json.loads(text)
+        if "\\u" in text:
+            for literal in STRING.findall(text):
+                json.loads(literal).encode()
+    except (ValueError, RecursionError):
+        raise Refused(f"{where}: json_invalid") from None
+    if len(text) > LEVELS:
+        bare = STRING.sub("", text)
+        steps = (1 if bracket in "[{" else -1 for bracket in re.findall(r"[\[\]{}]", bare))
+        if max(itertools.accumulate(steps), default=0) > LEVELS or LONG_INTEGER.search(bare):
+            raise Refused(f"{where}: json_invalid")
+    return value
+
+
+def fault(name, event):
+    value = event.get(name)
+    if value is None:
+        return None if name != "user_id" else "string_type" if name in event else "missing"
+    if not isinstance(value, str):
+        return "string_type"
+    if len(value) > LENGTHS[name]:
+        return "string_too_long"
+    if name == "user_id" and not value:
+        return "string_too_short"
+    if "\0" in value:
+        return "nul_character"
+    return "version" if name == "app_version" and packed(value) is None else None
+
+
+def packed(version):
+    parts = version.split(".")
+    if len(parts) > 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
+        return None
+    major, minor, patch = map(int, [*parts, 0, 0][:3])
+    return int(f"{major}{minor:03}{patch:03}") if major <= 2146 and minor <= 999 and patch <= 999 else None
+
+
+def canonical(value, name):
+    value = (value or "").strip()
+    if name == "ip":
+        try:
+            address = ipaddress.ip_address(value)
+            value = str(getattr(address, "ipv4_mapped", None) or address)
+        except ValueError:
+            pass
+    return value or None
+
+
+def masked(fields):
+    """The row as it is loaded; docs/masking.md has the formula."""
+    kid = hmac.digest(KEY, b"key-id", "sha256").hex()[:8]
+    raw = {name: fields[name] for name in ("ip", "device_id") if fields[name] is not None}
+    masks = {name: hmac.digest(KEY, b"%s\0%s" % (name.encode(), raw[name].encode()), "sha256").hex() for name in raw}
+    return fields | {name: f"{kid}:{mask}" for name, mask in masks.items()}
+
+
+def messages_of(bodies, numbers=None):
+    """Messages a minute apart, so that they are of many days."""
+    return [
+        Message(UUID(int=number), RUN.started_at + timedelta(minutes=number), 1, body)
+        for body, number in zip(bodies, numbers or itertools.count(), strict=False)
+    ]
+
+
+def outcome(message, result):
+    """What is to be found in the warehouse: the row and its day, or the reason, its fields and the body."""
+    if isinstance(result, dict):
+        return masked(result), message.sent_at.date()
+    return result, sorted({broken.split(":")[0] for broken in result.split("; ")} - {"body"}), message.body
+
+
+def found(connection, message_ids):
+    """What is in the warehouse, by message id."""
+    loaded = connection.execute(
+        "select message_id, create_date, user_id, app_version, device_type, masked_ip, locale, masked_device_id "
+        "from public.user_logins where message_id = any(%s)",
+        [message_ids],
+    ).fetchall()
+    rejected = connection.execute(
+        "select message_id, reason, fields, sealed_body from login_etl.rejected_messages where message_id = any(%s)",
+        [message_ids],
+    ).fetchall()
+    outcomes = {message_id: (dict(zip(FIELDS, row, strict=True)), day) for message_id, day, *row in loaded}
+    for message_id, reason, fields, sealed in rejected:
+        outcomes[message_id] = reason, fields, unseal(sealed, key=KEY, message_id=message_id)
+    assert len(outcomes) == len(loaded) + len(rejected)
+    return outcomes
+
+
+def load(connection, messages):
+    logins, rejects = sort_out(messages)
+    for _, reject in rejects:
+        assert reject.__cause__ is reject.__context__ is reject.__traceback__ is None
+    batch = stage(connection, logins, rejects, keyring=Keyring([KEY]), drain=RUN)
+    merged = merge_batches(connection)
+    assert merged == Merged(batches=1, staged=batch.staged, inserted=batch.staged)
+    assert batch.received == len(messages)
+    return batch
+
+
+def travels(body):
+    """Whether SQS takes it: https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessage.html"""
+    return re.fullmatch(r"[\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+", body) is not None
+
+
+@pytest.fixture
+def ready(warehouse):
+    prepare_warehouse(warehouse)
+    return warehouse
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_the_oracle_knows_the_corpus(name):
+    body, result = CORPUS[name]
+    assert expected(body) == result
+
+
+def test_each_body_of_the_corpus_becomes_its_row_or_its_reason(ready):
+    messages = messages_of(body for body, _ in CORPUS.values())
+    load(ready, messages)
+    outcomes = found(ready, [message.message_id for message in messages])
+    for message, (name, (_, result)) in zip(messages, CORPUS.items(), strict=True):
+        assert outcomes[message.message_id] == outcome(message, result), name
+
+
+def test_each_body_that_sqs_takes_comes_through_the_drain(sqs, queue_url, ready):
+    cases = {name: case for name, case in CORPUS.items() if travels(case[0])}
+    names = {
+        UUID(sqs.send_message(QueueUrl=queue_url, MessageBody=cases[name][0])["MessageId"]): name for name in cases
+    }
+    counts = drain_queue(
+        sqs, queue_url, ready, Keyring([KEY]), drain=RUN, messages=len(cases) + 1, seconds=60, threads=1
+    )
+    merge_batches(ready)
+    reconcile(sum_run(ready, RUN.run_id), Merged(), counts)
+    assert backlog(sqs, queue_url) == 0
+    assert counts["received"] == counts["deleted"] == len(cases) > len(CORPUS) * 0.9
+
+    sent_at = dict(ready.execute("select message_id, sent_at from login_etl.staging_logins").fetchall())
+    outcomes = found(ready, list(names))
+    for message_id, name in names.items():
+        body, result = cases[name]
+        message = Message(message_id, sent_at.get(message_id, RUN.started_at), 1, body)
+        assert outcomes[message_id] == outcome(message, result), name
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_the_longest_body_takes_no_time(name):
+    started = process_time()
+    sort_out(messages_of([LONGEST[name][0]]))
+    assert process_time() - started < 0.5
+
+
+def test_fuzzed_bodies(ready):
+    counts, reasons = Counter(), Counter()
+    numbers = itertools.count()  # on and on, since hypothesis repeats what failed
+
+    @settings(
+        max_examples=-(-BODIES // BATCH),
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],  # a smaller recipe is not a smaller body: the shortest wrong one is shown
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(recipes)
+    def check(recipe):
+        messages = messages_of(recipe.bodies(BATCH), numbers)
+        results = [expected(message.body) for message in messages]
+        batch = load(ready, messages)
+        outcomes = found(ready, [message.message_id for message in messages])
+        wrong = [
+            (message.body, result, outcomes.get(message.message_id))
+            for message, result in zip(messages, results, strict=True)
+            if outcomes.get(message.message_id) != outcome(message, result)
+        ]
+        shortest = min(wrong, key=lambda case: len(case[0]), default=())
+        assert not wrong, f"{len(wrong)} of {BATCH}; body, what it should be, what it is: {shortest!a}"
+        counts.update(received=batch.received, staged=batch.staged, rejected=batch.rejected)
+        reasons.update(result for result in results if isinstance(result, str))
+
+    check()
+    reconcile(sum_run(ready, RUN.run_id), Merged(), {})
+    print(f"{dict(counts)}, {len(reasons)} reasons: {reasons.most_common(12)}")  # noqa: T201 - pytest -s shows it
+    assert counts["received"] >= BODIES
+    assert min(counts["staged"], counts["rejected"]) > 0.1 * counts["received"]
+    for reason in reasons:
+        assert re.fullmatch(rf"{BROKEN}(; {BROKEN})*", reason)
+    assert {rule for reason in reasons for _, rule in re.findall(BROKEN, reason)} == RULES

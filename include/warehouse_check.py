@@ -37,6 +37,7 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
     Raises SetupError where the target table is not as expected, or where a right is missing.
     A handful of catalogue queries where all is done already.
     """
+    _check_encoding(connection)
     if pending(connection):
         _check_columns(connection, EXERCISE_COLUMNS)  # a migration must not adopt, and alter, a stranger
         for name in migrate(connection):
@@ -59,6 +60,17 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
             f"connection pii_masking: earlier batches were masked under key id {', '.join(unknown)}, which is not in "
             f"this keyring's chain ({', '.join(keyring.kids)}): put the missing key back, oldest key first"
         )
+
+
+def _check_encoding(connection: psycopg.Connection) -> None:
+    """In any other encoding one login in another alphabet fails its batch, and every run after it."""
+    for name in ("server_encoding", "client_encoding"):
+        encoding = connection.info.parameter_status(name)
+        if encoding != "UTF8":
+            raise SetupError(
+                f"connection warehouse: {name} is {encoding}, which does not hold every alphabet: use a database "
+                "whose encoding is UTF8, and leave client_encoding at that"
+            )
 
 
 def _check_columns(connection: psycopg.Connection, expected: dict[str, tuple[tuple[str, ...], int | None]]) -> None:

@@ -43,6 +43,23 @@ def test_a_fresh_database_is_made_ready_and_a_ready_one_is_left_alone(warehouse)
 
 
 @pytest.mark.parametrize(
+    ("server", "client", "fault"),
+    [
+        ("LATIN1", "UTF8", "server_encoding is LATIN1"),
+        ("SQL_ASCII", "UTF8", "server_encoding is SQL_ASCII"),
+        ("UTF8", "LATIN1", "client_encoding is LATIN1"),
+    ],
+)
+def test_an_encoding_that_lacks_alphabets_is_refused(local, server, client, fault):
+    with local.connect("postgres") as owner:
+        owner.execute("drop database if exists narrow")
+        owner.execute(f"create database narrow encoding '{server}' locale 'C' template template0".encode())
+        owner.execute(f"alter database narrow set client_encoding = '{client}'".encode())
+    with local.connect("narrow") as connection, pytest.raises(SetupError, match=fault):
+        prepare_warehouse(connection)
+
+
+@pytest.mark.parametrize(
     ("today", "months"),
     [
         (date(2026, 1, 31), ["2025_12", "2026_01", "2026_02"]),

@@ -39,11 +39,11 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
     """
     _check_encoding(connection)
     if pending(connection):
-        _check_columns(connection, EXERCISE_COLUMNS)  # a migration must not adopt, and alter, a stranger
+        _check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
         for name in migrate(connection):
             log.info("applied migration %s", name)
     _check_table(connection)
-    _check_columns(connection, EXERCISE_COLUMNS | OUR_COLUMNS)
+    _check_columns(connection, adopting=False)
     _check_keys(connection)
     for name in make_partitions(connection):
         log.info("made partition %s", name)
@@ -73,13 +73,15 @@ def _check_encoding(connection: psycopg.Connection) -> None:
             )
 
 
-def _check_columns(connection: psycopg.Connection, expected: dict[str, tuple[tuple[str, ...], int | None]]) -> None:
+def _check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
+    """SetupError for a column that is missing or of a wrong kind; `adopting`: ours need not be there yet."""
     with connection.cursor(row_factory=dict_row) as cursor:
         columns = {row["name"]: row for row in cursor.execute(statement("target_columns"))}
     if not columns:
         return  # not there: a migration makes it
     faults: list[str] = []
-    for name, (types, length) in expected.items():
+    ours = OUR_COLUMNS.keys() & columns.keys() if adopting else OUR_COLUMNS.keys()
+    for name, (types, length) in (EXERCISE_COLUMNS | {name: OUR_COLUMNS[name] for name in sorted(ours)}).items():
         column = columns.pop(name, None)
         if column is None:
             faults.append(f"column {name} is missing")

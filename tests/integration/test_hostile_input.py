@@ -260,7 +260,7 @@ def test_fuzzed_bodies(ready):
 
     check()
     reconcile(sum_run(ready, RUN.run_id), Merged(), {})
-    print(f"{dict(counts)}, {len(reasons)} reasons: {reasons.most_common(12)}")  # noqa: T201 - pytest -s shows it
+    print(f"{dict(counts)}, {len(reasons)} reasons: {reasons.most_common(12)}")
     assert counts["received"] >= BODIES
     assert min(counts["staged"], counts["rejected"]) > 0.1 * counts["received"]
     for reason in reasons:

@@ -1,9 +1,11 @@
+import shutil
 from datetime import UTC, date, datetime
 
 import psycopg
 import pytest
 
 from include.failures import SetupError
+from include.migrations import MIGRATIONS, migrate
 from include.partitions import make_partitions, needed
 from include.warehouse_check import check_kids, prepare_warehouse
 
@@ -127,6 +129,16 @@ def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
     prepare_warehouse(adopted)
     assert adopted.execute("select * from public.user_logins").fetchall() == [(*LEGACY_ROW, None, None)]
     prepare_warehouse(adopted)
+
+
+def test_a_database_of_an_earlier_version_is_brought_up_to_date(warehouse, tmp_path):
+    for path in sorted(MIGRATIONS.glob("*.sql"))[:4]:
+        shutil.copy(path, tmp_path)
+    migrate(warehouse, tmp_path)
+    prepare_warehouse(warehouse)
+    assert warehouse.execute("select count(*) from login_etl.schema_migrations").fetchone() == (
+        len(list(MIGRATIONS.glob("*.sql"))),
+    )
 
 
 def test_a_foreign_table_is_refused_before_it_is_altered(local, warehouse):

@@ -1,0 +1,111 @@
+"""The worker is SIGKILLed at exact points of what it says to SQS and to Postgres; the next run finds all in order."""
+
+import json
+import os
+import re
+
+from include.connections import warehouse_connection
+from include.warehouse_check import prepare_warehouse
+from sandbox.events import sample_events, send
+from sandbox.servers import RIGHTS
+from tests.queues import left_on, show_again
+from tests.worker import Conversation, exit_code, run, run_in_small_chunks
+
+# What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
+# soak takes them all.
+CHANGES = re.compile(r"SQS|Postgres (COMMIT|copy|insert|update|create|alter|do|with moved)")
+EVERY_POINT = "SOAK_SECONDS" in os.environ
+MESSAGES = 30
+SCHEMA = """
+select table_schema, table_name, column_name::text, data_type from information_schema.columns
+where table_schema in ('public', 'login_etl')
+union all
+select schemaname, tablename, indexname, indexdef from pg_indexes where schemaname in ('public', 'login_etl')
+union all
+select 'ledger', name, '', '' from login_etl.schema_migrations
+order by 1, 2, 3, 4
+"""
+
+
+def points(said):
+    """Where to kill: the number of what is said, and whether before the server has done it or after."""
+    numbers = [number for number, label in enumerate(said) if EVERY_POINT or CHANGES.match(label)]
+    return [(number, done) for number in numbers for done in (False, True)]
+
+
+def name(said, number, done):
+    return f"{'after' if done else 'before'} {number}: {said[number]}"
+
+
+def send_events(sqs, queue_url, prefix):
+    """As many as one run takes, every tenth a bad one; returns the users of the good ones, who are all different."""
+    events = map(json.loads, sample_events(MESSAGES, 1))
+    logins = {f"{prefix}-{number}": event for number, event in enumerate(events) if number % 10 != 9}
+    bodies = [json.dumps(event | {"user_id": user}) for user, event in logins.items()]
+    send(sqs, queue_url, iter(bodies + ['{"no": "login"}'] * (MESSAGES - len(bodies))))
+    return sorted(logins)
+
+
+def test_a_run_killed_anywhere_loses_and_doubles_nothing(warehouse, proxies, connected, sqs, queue_url, subtests):
+    prepare_warehouse(warehouse)
+    send_events(sqs, queue_url, "undisturbed")
+    proxies.let(undisturbed := Conversation())
+    assert exit_code(proxies.environment, run_in_small_chunks, queue_url, "undisturbed", MESSAGES) == 0
+    kill_points = points(undisturbed.said)
+    assert len(kill_points) >= 40
+
+    for number, done in kill_points:
+        with subtests.test(point=name(undisturbed.said, number, done)):
+            users = send_events(sqs, queue_url, f"{number}-{done}")
+            proxies.sqs.received.clear()
+            proxies.let(Conversation(kill_at=number, done=done))
+            run_id = f"killed {number}-{done}"
+            assert exit_code(proxies.environment, run_in_small_chunks, queue_url, run_id, MESSAGES) == -9
+            show_again(sqs, queue_url, [message["ReceiptHandle"] for message in proxies.sqs.received])
+
+            run(queue_url, f"next {number}-{done}", max(1, left_on(sqs, queue_url)))
+            rows = warehouse.execute(
+                "select user_id from public.user_logins where starts_with(user_id, %s)", [f"{number}-{done}-"]
+            )
+            assert sorted(user for (user,) in rows) == users
+            assert left_on(sqs, queue_url) == 0
+
+    assert (
+        warehouse.execute("select run_id from login_etl.history where unbalanced_batches is not null").fetchall() == []
+    )
+    [(bad,)] = warehouse.execute("select count(*) from login_etl.rejected_messages").fetchall()
+    assert bad == (len(kill_points) + 1) * MESSAGES // 10
+    print(f"\n{len(kill_points)} kill points of a run")
+
+
+def prepare():
+    with warehouse_connection() as warehouse:
+        prepare_warehouse(warehouse)
+
+
+def test_a_set_up_killed_anywhere_is_finished_by_the_next_one(local, empty_warehouse, proxies, connected, subtests):
+    def forget_all():
+        with local.connect("postgres") as postgres:
+            postgres.execute("drop database if exists warehouse with (force)")
+            postgres.execute("create database warehouse")
+        with local.connect() as owner:
+            owner.execute(RIGHTS.read_bytes())
+
+    def schema():
+        with local.connect() as owner:
+            return owner.execute(SCHEMA).fetchall()
+
+    proxies.let(undisturbed := Conversation())
+    assert exit_code(proxies.environment, prepare) == 0
+    expected = schema()
+    kill_points = points(undisturbed.said)
+    assert len(kill_points) >= 40
+
+    for number, done in kill_points:
+        with subtests.test(point=name(undisturbed.said, number, done)):
+            forget_all()
+            proxies.let(Conversation(kill_at=number, done=done))
+            assert exit_code(proxies.environment, prepare) == -9
+            prepare()
+            assert schema() == expected
+    print(f"\n{len(kill_points)} kill points of a set-up")

@@ -1,0 +1,59 @@
+"""A whole run in a process of its own, which can be killed at any point of what it says to its servers."""
+
+import multiprocessing
+import os
+from datetime import UTC, datetime
+
+from include.pipeline import drain, merge, plan, set_up
+from include.sqs import ChunkBounds, receive
+from include.staging import Drain
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["pytest", "tests.worker", "airflow.providers.postgres.hooks.postgres"])
+
+
+def run(queue_url, run_id, messages):
+    """Set up, plan, drain so many messages, merge; by the connections in the environment."""
+    url = set_up(queue_url, source="queue", window=None)
+    plan(url, max_messages=messages, max_workers=1)
+    one = Drain(run_id, 0, 1, datetime.now(UTC))
+    return merge(run_id, window=None, drained=[drain({"messages": messages, "threads": 1}, url, drain=one, seconds=30)])
+
+
+def run_in_small_chunks(queue_url, run_id, messages):
+    """The same with chunks of 20 messages."""
+    receive.__kwdefaults__["bounds"] = ChunkBounds(messages=20)
+    run(queue_url, run_id, messages)
+
+
+def exit_code(environment, step, *arguments, seconds=60):
+    """Do a step in a process of its own; -9 when that was killed."""
+    process = processes.Process(target=_work, args=(environment, step, *arguments))
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"{step.__name__} was still running after {seconds} seconds")
+    return process.exitcode
+
+
+def _work(environment, step, *arguments):
+    os.environ.update(environment)
+    step(*arguments)
+
+
+class Conversation:
+    """What is said to both servers, in order; the client is killed at one point of it."""
+
+    def __init__(self, kill_at=None, *, done=False):
+        """`done`: whether the server still does what is said at that point, though it tells nobody."""
+        self.kill_at, self.done = kill_at, done
+        self.said = []
+
+    def __call__(self, call):
+        number = len(self.said)
+        self.said.append(call.label)
+        if number != self.kill_at or self.done:
+            call.forward()
+        if number == self.kill_at:
+            call.kill()

@@ -70,7 +70,7 @@ def drain_queue(
                 "delete_failed": deletes.failed,
                 "expired": deletes.expired,
             }
-            if deletes.failed and not deletes.deleted:
+            if not deletes.deleted:
                 raise RuntimeError("SQS deleted none of the landed messages; they are safe, and will come again")
             if deletes.deleted < batch.received:
                 log.warning("landed messages that are still on the queue will come again, and be recognised")

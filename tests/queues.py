@@ -1,5 +1,20 @@
 """What a test does to a queue, and asks of it."""
 
+import json
+
+from sandbox.events import sample_events, send
+
+MESSAGES = 30
+
+
+def send_events(sqs, queue_url, prefix):
+    """Send MESSAGES events, every tenth a bad one; return the users of the good ones, who are all different."""
+    events = map(json.loads, sample_events(MESSAGES, 1))
+    logins = {f"{prefix}-{number}": event for number, event in enumerate(events) if number % 10 != 9}
+    bodies = [json.dumps(event | {"user_id": user}) for user, event in logins.items()]
+    send(sqs, queue_url, iter(bodies + ['{"no": "login"}'] * (MESSAGES - len(bodies))))
+    return sorted(logins)
+
 
 def show_again(sqs, queue_url, handles):
     """What SQS does when visibility timeouts pass: messages that were received, and not deleted, can be again."""

@@ -25,16 +25,17 @@ class Call:
 
     def __init__(self, handler, upstream):
         self._handler, self._upstream = handler, upstream
-        self._body = handler.rfile.read(int(handler.headers["Content-Length"]))
         self.operation = handler.headers["X-Amz-Target"].split(".")[1]
-        self.request = json.loads(self._body)
+        self.request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
         self.label = f"SQS {self.operation}"
         self.answer = None
 
     def forward(self):
         """Let the server do it, and give the client its answer."""
         connection = HTTPConnection(self._upstream, timeout=60)
-        connection.request("POST", self._handler.path, self._body, dict(self._handler.headers))
+        body = json.dumps(self.request).encode()
+        headers = {**self._handler.headers, "Content-Length": str(len(body))}
+        connection.request("POST", self._handler.path, body, headers)
         reply = connection.getresponse()
         self.reply(json.loads(reply.read() or "{}"), reply.status)
         connection.close()
@@ -42,7 +43,7 @@ class Call:
             self._handler.server.proxy.received += self.answer.get("Messages", [])
 
     def reply(self, answer, status=200):
-        """Give the client this answer."""
+        """Give the client this answer: a dictionary, or text that is no answer of SQS's."""
         self.answer, self.status = answer, status
 
     def refuse(self, code, status=400):
@@ -74,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
         proxy = self.server.proxy
         call = Call(self, proxy.upstream)
         proxy.fault(call)
-        content = json.dumps(call.answer).encode()
+        content = (call.answer if isinstance(call.answer, str) else json.dumps(call.answer)).encode()
         self.send_response(call.status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
         self.send_header("Content-Length", str(len(content)))

@@ -1,21 +1,18 @@
 """The worker is SIGKILLed at exact points of what it says to SQS and to Postgres; the next run finds all in order."""
 
-import json
 import os
 import re
 
 from include.connections import warehouse_connection
 from include.warehouse_check import prepare_warehouse
-from sandbox.events import sample_events, send
 from sandbox.servers import RIGHTS
-from tests.queues import left_on, show_again
+from tests.queues import MESSAGES, left_on, send_events, show_again
 from tests.worker import Conversation, exit_code, run, run_in_small_chunks
 
 # What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
 # soak takes them all.
 CHANGES = re.compile(r"SQS|Postgres (COMMIT|copy|insert|update|create|alter|do|with moved)")
 EVERY_POINT = "SOAK_SECONDS" in os.environ
-MESSAGES = 30
 SCHEMA = """
 select table_schema, table_name, column_name::text, data_type from information_schema.columns
 where table_schema in ('public', 'login_etl')
@@ -35,15 +32,6 @@ def points(said):
 
 def name(said, number, done):
     return f"{'after' if done else 'before'} {number}: {said[number]}"
-
-
-def send_events(sqs, queue_url, prefix):
-    """As many as one run takes, every tenth a bad one; returns the users of the good ones, who are all different."""
-    events = map(json.loads, sample_events(MESSAGES, 1))
-    logins = {f"{prefix}-{number}": event for number, event in enumerate(events) if number % 10 != 9}
-    bodies = [json.dumps(event | {"user_id": user}) for user, event in logins.items()]
-    send(sqs, queue_url, iter(bodies + ['{"no": "login"}'] * (MESSAGES - len(bodies))))
-    return sorted(logins)
 
 
 def test_a_run_killed_anywhere_loses_and_doubles_nothing(warehouse, proxies, connected, sqs, queue_url, subtests):

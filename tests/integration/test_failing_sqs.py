@@ -1,0 +1,328 @@
+"""SQS fails in each way it can: the run recovers or fails with a sentence; nothing is lost, nothing is there twice."""
+
+import random
+import time
+from datetime import UTC, datetime
+from itertools import count
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import RetryAction
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include import connections, sqs
+from include.failures import SetupError
+from include.pipeline import drain, merge, set_up
+from include.retries import FAIL_FAST
+from include.sqs import ChunkBounds, receive
+from include.staging import Drain
+from tests.queues import MESSAGES, left_on, send_events, show_again
+
+RECEIVE, DELETE = "ReceiveMessage", "DeleteMessageBatch"
+ALWAYS = range(10**6)
+
+
+def fault(operation, do, calls=ALWAYS):
+    """Do this to those calls of an operation, counted from 0."""
+    number = count()
+    return lambda call: do(call) if call.operation == operation and next(number) in calls else call.forward()
+
+
+def refuse(code, status=400):
+    return lambda call: call.refuse(code, status)
+
+
+def garble(call):
+    call.reply("<html>502 Bad Gateway</html>", 502)
+
+
+def reset(call):
+    call.reset()
+
+
+def lose_the_answer(call):
+    call.forward()
+    call.reset()
+
+
+def answer_too_late(call):
+    call.forward()
+    time.sleep(1.5)
+
+
+def keep_the_first(code, *, sender_fault):
+    """Delete all but the first message of the call, and say this of it."""
+
+    def do(call):
+        first, *call.request["Entries"] = call.request["Entries"]
+        if call.request["Entries"]:
+            call.forward()
+        else:
+            call.reply({"Successful": []})
+        call.answer["Failed"] = [{"Id": first["Id"], "Code": code, "SenderFault": sender_fault, "Message": "made up"}]
+
+    return do
+
+
+def keep_all(code, *, sender_fault):
+    return lambda call: call.reply(
+        {
+            "Failed": [
+                {"Id": entry["Id"], "Code": code, "SenderFault": sender_fault} for entry in call.request["Entries"]
+            ]
+        }
+    )
+
+
+def twice(call):
+    """Half of the messages, each twice in one answer, with a receipt handle of its own."""
+    call.forward()
+    messages = call.answer.get("Messages", [])[:5]
+    copies = [message | {"ReceiptHandle": message["ReceiptHandle"][::-1]} for message in messages]
+    call.answer["Messages"] = messages + copies
+
+
+def shuffle(call):
+    call.forward()
+    random.Random(1).shuffle(call.answer.get("Messages", []))
+
+
+def again_and_again():
+    """Every answer repeats the messages of the one before."""
+    before = []
+
+    def do(call):
+        call.forward()
+        fresh = call.answer.get("Messages", [])
+        call.answer["Messages"] = [*before, *fresh][:10]
+        before[:] = fresh
+
+    return do
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    """Chunks of ten; no waiting for a lost answer, nor before another try."""
+    monkeypatch.setitem(receive.__kwdefaults__, "bounds", ChunkBounds(messages=10))
+    monkeypatch.setattr(connections, "BOTOCORE", connections.BOTOCORE.merge(Config(read_timeout=1)))
+    monkeypatch.setattr(sqs, "WAIT_SECONDS", 0)
+    monkeypatch.setattr(sqs, "sleep", lambda seconds: None)
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
+
+
+@pytest.fixture
+def queue(warehouse, connected_through_proxies, sqs, queue_url):
+    """A queue with events on it, the warehouse, and the proxies in between."""
+    set_up(queue_url, source="queue", window=None)
+    users = send_events(sqs, queue_url, "user")
+    return SimpleNamespace(url=queue_url, sqs=sqs, users=users, proxies=connected_through_proxies, warehouse=warehouse)
+
+
+def run(queue, run_id="a run", threads=1):
+    task = Drain(run_id, 0, 1, datetime.now(UTC))
+    counts = drain({"messages": 100, "threads": threads}, queue.url, drain=task, seconds=30)
+    return merge(run_id, window=None, drained=[counts])
+
+
+def settle(queue):
+    """Undisturbed again, and after the visibility timeout: all is there once, and nothing is left."""
+    queue.proxies.sqs.fault = lambda call: call.forward()
+    show_again(queue.sqs, queue.url, [message["ReceiptHandle"] for message in queue.proxies.sqs.received])
+    counts = run(queue, "the next run")
+    rows = queue.warehouse.execute("select user_id from public.user_logins").fetchall()
+    assert sorted(user for (user,) in rows) == queue.users
+    assert queue.warehouse.execute("select count(*) from login_etl.rejected_messages").fetchone() == (MESSAGES // 10,)
+    assert left_on(queue.sqs, queue.url) == 0
+    return counts
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "counts", "repeated"),
+    [
+        pytest.param(fault(RECEIVE, refuse("ThrottlingException"), range(1, 4)), {}, 0, id="throttled receives"),
+        pytest.param(fault(DELETE, refuse("ThrottlingException"), range(1, 4)), {}, 0, id="throttled deletes"),
+        pytest.param(fault(RECEIVE, refuse("InternalError", 500), range(3)), {}, 0, id="receives answered 500"),
+        pytest.param(fault(DELETE, refuse("ServiceUnavailable", 503), range(3)), {}, 0, id="deletes answered 503"),
+        pytest.param(fault(RECEIVE, garble, range(2)), {}, 0, id="an answer that is no SQS's"),
+        pytest.param(fault(RECEIVE, reset, range(1, 3)), {}, 0, id="receives reset"),
+        pytest.param(fault(DELETE, reset, range(1, 3)), {}, 0, id="deletes reset"),
+        pytest.param(
+            fault(RECEIVE, lose_the_answer, range(1, 2)),
+            {"received": 20, "deleted": 20},
+            10,
+            id="a receive whose answer is lost",
+        ),
+        pytest.param(
+            fault(RECEIVE, answer_too_late, range(1, 2)),
+            {"received": 20, "deleted": 20},
+            10,
+            id="a receive answered too late",
+        ),
+        pytest.param(fault(DELETE, lose_the_answer, range(1, 2)), {}, 0, id="a delete whose answer is lost"),
+        pytest.param(fault(DELETE, answer_too_late, range(1, 2)), {}, 0, id="a delete answered too late"),
+        pytest.param(
+            fault(DELETE, keep_the_first("ReceiptHandleIsInvalid", sender_fault=True), range(1, 2)),
+            {"deleted": 29, "expired": 1},
+            1,
+            id="a handle that has expired",
+        ),
+        pytest.param(
+            fault(DELETE, keep_the_first("InternalError", sender_fault=False), range(1, 2)),
+            {"deleted": 30},
+            0,
+            id="a delete that fails once",
+        ),
+        pytest.param(
+            fault(DELETE, keep_the_first("InternalError", sender_fault=False), range(1, 4)),
+            {"deleted": 29, "delete_failed": 1},
+            1,
+            id="a delete that keeps failing",
+        ),
+        pytest.param(fault(RECEIVE, shuffle), {}, 0, id="shuffled deliveries"),
+        pytest.param(
+            fault(RECEIVE, twice, range(1, 2)),
+            {"received": 30, "inserted": 22, "already_there": 5, "expired": 5},
+            5,
+            id="twice in an answer",
+        ),
+        pytest.param(fault(RECEIVE, again_and_again()), {}, 0, id="every message again"),
+    ],
+)
+def test_the_run_recovers(queue, disturbance, counts, repeated):
+    """`counts` are those of the disturbed run, `repeated` how many messages the next one is given again."""
+    queue.proxies.sqs.fault = disturbance
+    happened = run(queue)
+    assert {name: happened[name] for name in counts} == counts
+    assert settle(queue)["received"] == repeated
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "error", "sentence", "landed"),
+    [
+        pytest.param(
+            fault(RECEIVE, refuse("InternalError", 500), ALWAYS[1:]),
+            ClientError,
+            r"\(InternalError\) when calling the ReceiveMessage",
+            10,
+            id="receives keep failing",
+        ),
+        pytest.param(
+            fault(RECEIVE, refuse("ThrottlingException"), ALWAYS[1:]),
+            ClientError,
+            r"\(ThrottlingException\) when calling the ReceiveMessage",
+            10,
+            id="throttling does not end",
+        ),
+        pytest.param(
+            fault(RECEIVE, refuse("OverLimit"), ALWAYS[1:]),
+            ClientError,
+            r"\(OverLimit\) when calling the ReceiveMessage",
+            10,
+            id="too many messages in flight",
+        ),
+        pytest.param(fault(RECEIVE, reset, ALWAYS[1:]), BotoCoreError, "Connection was closed", 10, id="only resets"),
+        pytest.param(
+            fault(RECEIVE, answer_too_late, ALWAYS[2:]), BotoCoreError, "Read timeout on endpoint", 20, id="no answers"
+        ),
+        pytest.param(
+            fault(RECEIVE, refuse("ExpiredToken", 403), ALWAYS[1:]),
+            ClientError,
+            "ExpiredToken",
+            10,
+            id="a token expires",
+        ),
+        pytest.param(
+            fault(DELETE, refuse("ServiceUnavailable", 503)),
+            RuntimeError,
+            "SQS deleted none of the landed messages; they are safe, and will come again",
+            10,
+            id="deletes keep failing",
+        ),
+        pytest.param(fault(DELETE, reset), RuntimeError, "deleted none of the landed", 10, id="deletes are reset"),
+        pytest.param(
+            fault(DELETE, keep_all("InternalError", sender_fault=False)),
+            RuntimeError,
+            "deleted none of the landed",
+            10,
+            id="each delete fails",
+        ),
+        pytest.param(
+            fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
+            RuntimeError,
+            "deleted none of the landed",
+            10,
+            id="each handle has expired",
+        ),
+    ],
+)
+def test_the_run_fails_and_a_retry_mends_it(queue, disturbance, error, sentence, landed):
+    queue.proxies.sqs.fault = disturbance
+    with pytest.raises(error, match=sentence) as caught:
+        run(queue)
+    assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.DEFAULT
+    assert queue.warehouse.execute("select sum(received) from login_etl.batches").fetchone() == (landed,)
+    settle(queue)
+
+
+@pytest.mark.parametrize(
+    ("disturbance", "sentence", "landed"),
+    [
+        pytest.param(
+            fault(DELETE, refuse("AccessDenied", 403)),
+            "AccessDenied to DeleteMessageBatch on .*: allow sqs:DeleteMessage on it",
+            10,
+            id="deletes are denied",
+        ),
+        pytest.param(
+            fault(DELETE, keep_all("AccessDenied", sender_fault=True)),
+            "AccessDenied to DeleteMessageBatch on .*: allow sqs:DeleteMessage on it",
+            10,
+            id="each delete is denied",
+        ),
+        pytest.param(
+            fault(RECEIVE, refuse("AccessDeniedException"), ALWAYS[1:]),
+            "AccessDeniedException to ReceiveMessage on .*: allow sqs:ReceiveMessage on it",
+            10,
+            id="receives are denied",
+        ),
+        pytest.param(
+            fault(RECEIVE, refuse("KmsAccessDenied"), ALWAYS[1:]), "kms:Decrypt on its key", 10, id="the key is denied"
+        ),
+    ],
+)
+def test_the_run_fails_at_once_and_says_what_to_mend(queue, disturbance, sentence, landed):
+    queue.proxies.sqs.fault = disturbance
+    with pytest.raises(SetupError, match=sentence) as caught:
+        run(queue)
+    assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.FAIL
+    assert queue.warehouse.execute("select sum(received) from login_etl.batches").fetchone() == (landed,)
+    settle(queue)
+
+
+def test_what_the_other_threads_received_is_landed_when_one_of_them_fails(queue):
+    queue.proxies.sqs.fault = fault(RECEIVE, refuse("OverLimit"), range(2, 3))
+    with pytest.raises(ClientError, match="OverLimit"):
+        run(queue, threads=4)
+    [(received, deleted)] = queue.warehouse.execute(
+        "select sum(received), sum(deleted) from login_etl.batches"
+    ).fetchall()
+    assert received == deleted == len({message["MessageId"] for message in queue.proxies.sqs.received})
+    settle(queue)
+
+
+def test_a_queue_that_is_deleted_during_the_run(queue):
+    """What had been received is landed; the rest went with the queue."""
+
+    def delete_the_queue(call):
+        queue.sqs.delete_queue(QueueUrl=queue.url)
+        call.forward()
+
+    queue.proxies.sqs.fault = fault(RECEIVE, delete_the_queue, range(1, 2))
+    with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
+        run(queue)
+    queue.sqs.create_queue(QueueName=queue.url.rsplit("/", 1)[1])
+    merge("the next run", window=None, drained=[])
+    [(rows,)] = queue.warehouse.execute("select count(*) from public.user_logins").fetchall()
+    [(bad,)] = queue.warehouse.execute("select count(*) from login_etl.rejected_messages").fetchall()
+    assert rows + bad == len(queue.proxies.sqs.received) == 10

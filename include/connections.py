@@ -75,7 +75,7 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
             connection.prepare_threshold = None
             yield connection
     except psycopg.Error as error:
-        raise type(error)(error.diag.message_primary or str(error)) from None
+        raise type(error)(error.diag.message_primary or " ".join(str(error).split())) from None
 
 
 def masking_keyring() -> Keyring:

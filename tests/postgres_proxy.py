@@ -73,6 +73,9 @@ class _Session:
                     self.server.sendall(message)
         except (GoneError, OSError):
             pass
+        except Exception as error:
+            self.proxy.mistakes.append(error)  # a fault that is wrong itself must not pass for one of the server's
+            raise
         finally:
             self.server.close()
             self.client.close()
@@ -115,6 +118,7 @@ class PostgresProxy:
         self.host = str(folder)
         self.upstream = f"{upstream}/{SOCKET}"
         self.fault = Said.forward
+        self.mistakes = []
 
 
 @contextmanager

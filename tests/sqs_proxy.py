@@ -74,7 +74,14 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         proxy = self.server.proxy
         call = Call(self, proxy.upstream)
-        proxy.fault(call)
+        try:
+            proxy.fault(call)
+        except GoneError:
+            self.close_connection = True
+            return
+        except Exception as error:
+            proxy.mistakes.append(error)  # a fault that is wrong itself must not pass for one of the server's
+            raise
         content = (call.answer if isinstance(call.answer, str) else json.dumps(call.answer)).encode()
         self.send_response(call.status)
         self.send_header("Content-Type", "application/x-amz-json-1.0")
@@ -100,6 +107,7 @@ class SqsProxy:
         self.upstream = urlsplit(upstream).netloc
         self.endpoint = f"http://127.0.0.1:{server.server_port}"
         self.fault = Call.forward
+        self.mistakes = []
         self.received = []  # the messages that the server gave, whatever became of its answer
 
 

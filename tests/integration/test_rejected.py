@@ -1,0 +1,272 @@
+"""Rejected messages: replayed when the parser has learnt to read them, forgotten after a while, dead letters."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from include import rejected
+from include.drain import drain_queue
+from include.failures import SetupError
+from include.login import RejectedMessage, parse
+from include.masking import Keyring
+from include.merge import Merged, merge_batches
+from include.partitions import make_partitions
+from include.pipeline import merge, replay_rejected
+from include.queue_check import check_queue
+from include.rejected import Selection, expire_bodies, replay, selection
+from include.sqs import Deletes
+from include.staging import Drain
+from include.warehouse_check import prepare_warehouse
+from sandbox.events import send
+from tests.queues import left_on, show_again
+
+RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+REPLAY = Drain("a replay", -1, 1, datetime(2026, 1, 1, tzinfo=UTC), source="rejected_messages")
+ALL = Selection(limit=1000)
+ROWS = "select user_id, message_id, create_date from public.user_logins order by user_id"
+
+
+def yesterday(body):
+    """A parser that did not know versions of three parts yet."""
+    login = parse(body)
+    if login.app_version and login.app_version.count(".") == 2:
+        raise RejectedMessage([("app_version", "version")])
+    return login
+
+
+@pytest.fixture
+def ready(warehouse):
+    prepare_warehouse(warehouse)
+    return warehouse
+
+
+@pytest.fixture
+def drain(sqs, queue_url, ready, keyring, monkeypatch):
+    """Send bodies and drain them with yesterday's parser, or with the one of today."""
+
+    def run(bodies=(), parser=yesterday, keys=keyring):
+        send(sqs, queue_url, iter(bodies))
+        monkeypatch.setattr("include.drain.parse", parser)
+        return drain_queue(sqs, queue_url, ready, keys, drain=RUN, messages=100, seconds=30, threads=1)
+
+    return run
+
+
+def login(user, version="1.2.3"):
+    return json.dumps({"user_id": user, "app_version": version, "ip": "192.0.2.1"})
+
+
+BODIES = [login("a"), login("b"), login("c", "1.2"), login("d", "1.2.3.4"), "nonsense"]
+
+
+def state(warehouse):
+    return [
+        warehouse.execute(f"select * from {table} order by 1").fetchall()
+        for table in ("login_etl.batches", "login_etl.rejected_messages", "login_etl.staging_logins")
+    ]
+
+
+def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, drain, caplog):
+    drain(BODIES)
+    before = state(ready)
+    caplog.set_level("INFO")
+    counts = replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)
+    assert counts == {"read": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "staged": 0}
+    assert state(ready) == before
+    assert [line.split() for line in caplog.text.splitlines() if ":" in line][-3:] == [
+        ["app_version:", "version", "app_version:", "version", "1"],
+        ["app_version:", "version", "valid", "now", "2"],
+        ["body:", "json_invalid", "body:", "json_invalid", "1"],
+    ]
+
+
+def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, drain):
+    drain(BODIES)
+    merge_batches(ready)
+    counts = replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
+    assert counts == {"read": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "staged": 2}
+    assert merge_batches(ready) == Merged(batches=1, staged=2, inserted=2)
+    again = replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
+    assert again == {"read": 2, "valid": 0, "unreadable": 0, "still_rejected": 2, "staged": 0}
+    assert merge_batches(ready) == Merged()
+
+    rows = ready.execute(ROWS).fetchall()
+    assert [user for user, _, _ in rows] == ["a", "b", "c"]
+    replayed = ready.execute(
+        "select message_id, (sent_at at time zone 'UTC')::date, replayed_in, sealed_body is null, reason "
+        "from login_etl.rejected_messages where replayed_in is not null"
+    ).fetchall()
+    assert {row[:2] for row in replayed} == {(message_id, day) for user, message_id, day in rows if user != "c"}
+    assert {row[2:] for row in replayed} == {(2, True, "app_version: version")}
+    history = ready.execute("select source, received, inserted, unbalanced_batches from login_etl.history order by 1")
+    assert history.fetchall() == [("queue", 5, 1, None), ("rejected_messages", 2, 2, None)]
+
+
+def not_deleted(sqs, queue_url):
+    """A delete that SQS confirms, after which the messages are there again all the same."""
+
+    def delete(client, url, messages, *, pool):
+        show_again(sqs, queue_url, [message.receipt_handle for message in messages])
+        return Deletes(deleted=len(messages))
+
+    return delete
+
+
+def test_a_message_that_came_again_meanwhile_is_recognised(sqs, queue_url, ready, keyring, drain, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+        drain([login("a")])
+    drain(parser=parse)
+    assert merge_batches(ready).inserted == 1
+    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["staged"] == 1
+    assert merge_batches(ready) == Merged(batches=1, staged=1, already_there=1)
+    assert len(ready.execute(ROWS).fetchall()) == 1
+
+
+def test_a_replayed_message_that_is_rejected_again_stays_replayed(sqs, queue_url, ready, keyring, drain, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+        drain([login("a")])
+    replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
+    drain()
+    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["read"] == 0
+    assert merge_batches(ready).inserted == 1
+
+
+def test_reasons_times_and_a_limit_select(ready, keyring, drain):
+    drain([*BODIES, '{"user_id": "e", "app_version": "1.2.3", "ip": 5}', '{"user_id": 5, "ip": 5}'])
+
+    def read(**selected):
+        return replay(ready, keyring, Selection(**{"limit": 1000} | selected), drain=REPLAY, dry_run=True)["read"]
+
+    assert read() == 6
+    assert read(rules=["app_version: version"]) == 3
+    assert read(rules=["ip: string_type"]) == 2
+    assert read(rules=["user_id: string_type", "body: json_invalid"]) == 2
+    assert read(rules=["ip"]) == 0
+    assert read(limit=2) == 2
+    now = datetime.now(UTC)
+    hour = timedelta(hours=1)
+    assert read(start=now - hour, stop=now + hour) == 6
+    assert read(stop=now - hour) == read(start=now + hour) == 0
+
+
+def test_pages_are_bounded_in_messages_and_bytes_and_none_is_left_out(ready, keyring, drain, monkeypatch):
+    drain([login(f"user {number}", "1.2.3.4" if number % 3 else "1.2.3") for number in range(20)])
+    pages = []
+    page = rejected._page  # noqa: SLF001 - what is bounded cannot be seen from outside
+    monkeypatch.setattr(rejected, "_page", lambda *arguments: pages.append(found := page(*arguments)) or found)
+    for bounds, sizes in (({"PAGE_MESSAGES": 8}, [8, 8, 4, 0]), ({"PAGE_BYTES": 1}, [1] * 20 + [0])):
+        with monkeypatch.context() as patch:
+            for name, value in bounds.items():
+                patch.setattr(rejected, name, value)
+            assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["read"] == 20
+        assert [len(found) for found in pages] == sizes
+        pages.clear()
+
+
+def test_two_replays_at_once_load_each_message_once(local, ready, keyring, drain, monkeypatch):
+    drain([login(f"user {number}") for number in range(60)])
+    monkeypatch.setattr(rejected, "PAGE_MESSAGES", 5)
+
+    def one(_):
+        with local.connect(user="pipeline") as connection:
+            return replay(connection, keyring, ALL, drain=REPLAY, dry_run=False)["staged"]
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sum(pool.map(one, range(3))) == 60
+    assert merge_batches(ready).inserted == 60
+
+
+def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no_other(ready, drain):
+    old, new = bytes(range(100, 132)), bytes(range(150, 182))
+    drain(BODIES, keys=Keyring([old]))
+    ready.execute(
+        "update login_etl.rejected_messages set sealed_body = sealed_body || '\\x00'::bytea where reason like 'body%'"
+    )
+    chain = Keyring([old, new])
+    counts = replay(ready, chain, ALL, drain=REPLAY, dry_run=False)
+    assert counts == {"read": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "staged": 2}
+    masks = ready.execute("select distinct left(masked_ip, 8) from login_etl.staging_logins where batch_id = 2")
+    assert masks.fetchall() == [(chain.kid,)]
+
+
+def test_bodies_are_forgotten_after_a_while_and_their_account_stays(ready, keyring, drain):
+    drain(BODIES)
+    ready.execute(
+        "update login_etl.rejected_messages set rejected_at = now() - interval '31 days' where reason ~ 'app'"
+    )
+    assert expire_bodies(ready, days=30) == 3
+    assert expire_bodies(ready, days=30) == 0
+    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["read"] == 1
+    assert ready.execute("select count(*), count(sealed_body) from login_etl.rejected_messages").fetchall() == [(4, 1)]
+
+
+def test_a_replay_needs_no_run_before_it_today(ready, connected, drain, keyring, local, monkeypatch):
+    """It makes the day's partition itself."""
+    monkeypatch.setenv("AIRFLOW_CONN_PII_MASKING", json.dumps({"password": local.masking_key()}))
+    for (name,) in ready.execute(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'login_etl.staging_logins'::regclass"
+    ).fetchall():
+        ready.execute(f"drop table {name}".encode())
+    assert replay_rejected(ALL, drain=REPLAY, dry_run=False)["read"] == 0
+    assert make_partitions(ready) == []
+    assert merge("a replay", window=None, drained=[])["merged_batches"] == 0
+
+
+NOTHING = {"limit": 7, "reasons": None, "rejected_from": None, "rejected_to": None}
+
+
+def test_params_select():
+    assert selection(NOTHING) == Selection(limit=7)
+    assert selection(NOTHING | {"reasons": []}) == Selection(limit=7)
+    chosen = selection(
+        NOTHING
+        | {"reasons": ["ip: string_type"], "rejected_from": "2026-01-01T00:00Z", "rejected_to": "2026-01-02T00:00Z"}
+    )
+    assert chosen.rules == ["ip: string_type"]
+    assert chosen.stop - chosen.start == timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"rejected_from": "2026-01-01T00:00"}, "param rejected_from: has no time zone"),
+        ({"rejected_to": "tomorrow"}, "param rejected_to: not a date-time"),
+        (
+            {"rejected_from": "2026-01-02T00:00Z", "rejected_to": "2026-01-01T00:00Z"},
+            "the first must be the earlier one",
+        ),
+    ],
+)
+def test_params_that_make_no_sense_are_one_sentence(change, sentence):
+    with pytest.raises(SetupError, match=sentence):
+        selection(NOTHING | change)
+
+
+def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
+    sqs, queue_url, ready, keyring, drain, monkeypatch
+):
+    dead_letters = sqs.create_queue(QueueName=uuid4().hex)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": policy})
+    monkeypatch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+    drain(BODIES, parser=parse)
+    monkeypatch.undo()
+    assert merge_batches(ready).inserted == 3
+    before = ready.execute(ROWS).fetchall()
+    send(sqs, queue_url, iter([login("late")]))
+    sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)  # each is received once too often now
+    assert left_on(sqs, dead_letters) == len(BODIES)
+
+    source = check_queue(sqs, queue_url, "dead_letter_queue")
+    counts = drain_queue(sqs, source, ready, keyring, drain=RUN, messages=100, seconds=30, threads=1)
+    assert (counts["received"], counts["staged"], counts["rejected"], counts["deleted"]) == (5, 3, 2, 5)
+    assert merge_batches(ready) == Merged(batches=1, staged=3, already_there=3)
+    assert ready.execute(ROWS).fetchall() == before
+    assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (2,)
+    assert left_on(sqs, dead_letters) == 0

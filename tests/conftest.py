@@ -1,5 +1,6 @@
 """One sandbox for the session; a fresh warehouse and a fresh queue for each test that asks for them."""
 
+import functools
 import os
 import secrets
 import tempfile
@@ -14,12 +15,17 @@ os.environ.update(
 )
 
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from include.masking import read_keyring
 from sandbox import servers as sandbox_servers
 from sandbox.airflow import migrate_metadata
 from sandbox.environment import airflow_environment
 from sandbox.servers import RIGHTS, free_port
+
+# Each client parses a megabyte of botocore's JSON again, which would be most of what a thousand short runs cost.
+_load_file = functools.cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda self, path: _load_file(path)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,9 @@ from include.sqs import ChunkBounds, receive
 from include.staging import Drain
 
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["pytest", "tests.worker", "airflow.providers.postgres.hooks.postgres"])
+processes.set_forkserver_preload(
+    ["pytest", "tests.conftest", "tests.worker", "airflow.providers.postgres.hooks.postgres"]
+)
 
 
 def run(queue_url, run_id, messages):

@@ -34,7 +34,9 @@ def name(said, number, done):
     return f"{'after' if done else 'before'} {number}: {said[number]}"
 
 
-def test_a_run_killed_anywhere_loses_and_doubles_nothing(warehouse, proxies, connected, sqs, queue_url, subtests):
+def test_a_run_killed_anywhere_loses_and_doubles_nothing(
+    warehouse, proxies, connected, impatient, sqs, queue_url, subtests
+):
     prepare_warehouse(warehouse)
     send_events(sqs, queue_url, "undisturbed")
     proxies.let(undisturbed := Conversation())

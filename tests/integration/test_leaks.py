@@ -1,0 +1,113 @@
+"""Failures do not tell what messages said: no log, no callback, not Airflow's database, nor Postgres's own log."""
+
+import json
+import os
+import resource
+from contextlib import contextmanager
+
+import pytest
+
+from include.pipeline import set_up
+from sandbox.events import send
+from tests.integration.test_airflow import run_dag
+from tests.leaks import everywhere, leaks
+from tests.queues import send_events
+from tests.worker import exit_code, run
+
+USER, ADDRESS, DEVICE = "canary-user", "203.0.113.99", "111-22-3333"
+EVENT = {"user_id": USER, "device_type": "canary-type", "ip": ADDRESS, "device_id": DEVICE, "locale": "XX-canary"}
+VALUES = {USER, "canary-type", "XX-canary", ADDRESS, DEVICE}
+TALKATIVE = {
+    "log_statement": "all",
+    "log_min_duration_statement": "0",
+    "log_parameter_max_length": "-1",
+    "log_parameter_max_length_on_error": "-1",
+    "log_error_verbosity": "verbose",
+    "log_min_messages": "debug1",
+}
+# What a user's own alerting might do with a failure: write down all that Airflow tells it.
+CALLBACK = """
+import traceback
+from pathlib import Path
+
+def write_down(context):
+    error = context["exception"]
+    told = [repr(error), *traceback.format_exception(error), repr(vars(error)), repr(dict(context))]
+    with (Path(__file__).parent / "callback.log").open("a") as log:
+        log.write("\\n".join(told))
+
+def task_policy(task):
+    task.on_failure_callback = task.on_retry_callback = [write_down]
+"""
+
+
+@contextmanager
+def talkative(local):
+    """Postgres logs all it can: every statement, with its parameters, also of those that fail."""
+    with local.connect() as server:
+        for name, value in TALKATIVE.items():
+            server.execute(f"alter system set {name} = '{value}'".encode())
+        server.execute("select pg_reload_conf()")
+        yield
+        server.execute("alter system reset all")
+        server.execute("select pg_reload_conf()")
+
+
+@pytest.fixture
+def watched(empty_warehouse, environment, connected, queue_url, tmp_path):
+    """An Airflow with a callback that tells all; the warehouse is set up."""
+    set_up(queue_url, source="queue", window=None)
+    (tmp_path / "airflow_local_settings.py").write_text(CALLBACK)
+    path = os.pathsep.join((str(tmp_path), environment["PYTHONPATH"]))
+    # DEV makes Airflow's tracebacks show local variables; in wide lines, so that no value is broken in two.
+    return environment | {"PYTHONPATH": path, "DEV": "1", "COLUMNS": "1000"}
+
+
+@pytest.mark.parametrize(
+    ("table", "action", "sentence"),
+    [
+        # Postgres refuses a value of the row while it reads the COPY.
+        ("login_etl.staging_logins", "alter column device_type type varchar(2)", "value too long for type"),
+        ("public.user_logins", "add constraint nobody check (user_id = '')", "public.user_logins refuses batch 1"),
+    ],
+)
+def test_a_failing_copy_and_a_failing_merge(
+    empty_warehouse, watched, sqs, queue_url, tmp_path, table, action, sentence
+):
+    with empty_warehouse.connect() as owner:
+        owner.execute(f"alter table {table} {action}".encode())
+    send(sqs, queue_url, iter([json.dumps(EVENT)]))
+    log = empty_warehouse.home / "postgres" / "log"
+    before = log.stat().st_size
+    with talkative(empty_warehouse):
+        code, output = run_dag(watched)
+    assert code != 0
+    assert sentence in output
+    told = (tmp_path / "callback.log").read_bytes()
+    assert sentence.encode() in told
+    logged = log.read_bytes()[before:]
+    assert b"insert into login_etl.batches" in logged
+    assert sentence.split(" refuses")[0].encode() in logged
+
+    places = everywhere(empty_warehouse, watched) | {"the output": output.encode(), "the callback": told}
+    key = empty_warehouse.masking_key()
+    assert leaks(places, [ADDRESS, DEVICE, key]) == []
+    silent = {"the output": output.encode(), "the callback": told}
+    if (
+        table == "login_etl.staging_logins"
+    ):  # of a row that public.user_logins refuses Postgres logs what the table holds
+        silent["Postgres's log"] = logged
+    assert leaks(silent, VALUES) == []
+
+
+def drain_without_a_limit(queue_url):
+    """Let core files be allowed, and fail unless the drain has forbidden them."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+    run(queue_url, "a run", 10)
+    assert resource.getrlimit(resource.RLIMIT_CORE)[0] == 0
+
+
+def test_a_drain_leaves_no_core_file(empty_warehouse, airflow_connections, sqs, queue_url):
+    send_events(sqs, queue_url, "user")
+    assert exit_code(airflow_connections, drain_without_a_limit, queue_url) == 0

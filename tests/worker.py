@@ -4,7 +4,8 @@ import multiprocessing
 import os
 from datetime import UTC, datetime
 
-from include.pipeline import drain, merge, plan, set_up
+from include.pipeline import drain, merge, plan, replay_rejected, set_up
+from include.rejected import Selection
 from include.sqs import ChunkBounds, receive
 from include.staging import Drain
 
@@ -26,6 +27,13 @@ def run_in_small_chunks(queue_url, run_id, messages):
     """The same with chunks of 20 messages."""
     receive.__kwdefaults__["bounds"] = ChunkBounds(messages=20)
     run(queue_url, run_id, messages)
+
+
+def replay_all(run_id):
+    """Replay every rejected message, and merge."""
+    one = Drain(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
+    replay_rejected(Selection(limit=1000), drain=one, dry_run=False)
+    merge(run_id, window=None, drained=[])
 
 
 def exit_code(environment, step, *arguments, seconds=60):

@@ -7,6 +7,7 @@ import subprocess
 from datetime import UTC, datetime
 
 from include.drain import drain_queue
+from include.login import RejectedMessage
 from include.masking import read_keyring
 from include.sqs import backlog
 from include.staging import Drain
@@ -38,9 +39,9 @@ BAD_BODIES = [
 ]
 
 
-def run_dag(environment, **params):
-    """`airflow dags test user_logins`; returns exit code and output."""
-    command = ["airflow", "dags", "test", "user_logins", *(["--conf", json.dumps(params)] if params else [])]
+def run_dag(environment, dag="user_logins", **params):
+    """`airflow dags test`; returns exit code and output."""
+    command = ["airflow", "dags", "test", dag, *(["--conf", json.dumps(params)] if params else [])]
     done = subprocess.run(
         command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
     )
@@ -91,6 +92,40 @@ def test_a_run_drains_the_dead_letter_queue_when_told_to(empty_warehouse, airflo
     assert (backlog(sqs, dead_letters), backlog(sqs, empty_warehouse.queue_url)) == (0, 5)
     with empty_warehouse.connect() as warehouse:
         assert warehouse.execute("select count(*) from public.user_logins").fetchone() == (10,)
+
+
+def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environment, sqs, queue_url, monkeypatch):
+    def too_strict(body):
+        raise RejectedMessage([("app_version", "version")])
+
+    prepare_warehouse(warehouse)
+    monkeypatch.setattr("include.drain.parse", too_strict)
+    send(sqs, queue_url, iter([FLAT, "nonsense"]))
+    yesterday, keyring = Drain("yesterday", 0, 1, datetime.now(UTC)), read_keyring(local.masking_key())
+    drain_queue(sqs, queue_url, warehouse, keyring, drain=yesterday, messages=2, seconds=60, threads=1)
+
+    def loaded():
+        return warehouse.execute("select user_id from public.user_logins").fetchall()
+
+    code, output = run_dag(environment, "replay_rejected")
+    assert code == 0, output[-5000:]
+    assert "a dry run:" in output
+    assert "app_version: version  valid now" in output
+    assert loaded() == []
+
+    code, output = run_dag(environment, "replay_rejected", dry_run=False, reasons=["app_version: version"])
+    assert code == 0, output[-5000:]
+    assert loaded() == [(USER,)]
+    with local.connect("airflow") as metadata:
+        [(extra,)] = metadata.execute("select extra from asset_event order by id desc limit 1").fetchall()
+        assert (extra["merged"], extra["inserted"]) == (1, 1)
+
+    warehouse.execute("update login_etl.rejected_messages set rejected_at = now() - interval '30 days'")
+    code, output = run_dag(environment, "maintain_user_logins", keep_rejected_days=29)
+    assert code == 0, output[-5000:]
+    assert "forgot the bodies of 1 messages" in output
+    places = everywhere(local, environment) | {"the output": output.encode()}
+    assert leaks(places, [*ADDRESSES, DEVICE, local.masking_key()]) == []
 
 
 def test_an_empty_queue_is_waited_for_a_minute_and_leftovers_are_merged(warehouse, local, environment, sqs, queue_url):

@@ -1,13 +1,21 @@
 """The worker is SIGKILLed at exact points of what it says to SQS and to Postgres; the next run finds all in order."""
 
+import json
 import os
 import re
+from datetime import UTC, datetime
+from uuid import uuid4
 
 from include.connections import warehouse_connection
+from include.login import RejectedMessage
+from include.masking import read_keyring
+from include.merge import merge_batches
+from include.sqs import Message
+from include.staging import Drain, stage
 from include.warehouse_check import prepare_warehouse
 from sandbox.servers import RIGHTS
 from tests.queues import MESSAGES, left_on, send_events, show_again
-from tests.worker import Conversation, exit_code, run, run_in_small_chunks
+from tests.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
 
 # What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
 # soak takes them all.
@@ -66,6 +74,41 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
     [(bad,)] = warehouse.execute("select count(*) from login_etl.rejected_messages").fetchall()
     assert bad == (len(kill_points) + 1) * MESSAGES // 10
     print(f"\n{len(kill_points)} kill points of a run")
+
+
+def reject(local, prefix):
+    """Ten rejected messages that today's parser takes; returns their users."""
+    keyring, now = read_keyring(local.masking_key()), datetime.now(UTC)
+    users = [f"{prefix}-{number}" for number in range(10)]
+    messages = [Message(uuid4(), now, 1, json.dumps({"user_id": user})) for user in users]
+    rejects = [(message, RejectedMessage([("user_id", "made_up")])) for message in messages]
+    with local.connect(user="pipeline") as warehouse:
+        stage(warehouse, [], rejects, keyring=keyring, drain=Drain(f"rejected {prefix}", 0, 1, now))
+        merge_batches(warehouse)
+    return users
+
+
+def test_a_replay_killed_anywhere_loads_each_message_once(warehouse, local, proxies, connected, subtests):
+    prepare_warehouse(warehouse)
+    reject(local, "undisturbed")
+    proxies.let(undisturbed := Conversation())
+    assert exit_code(proxies.environment, replay_all, "undisturbed") == 0
+    kill_points = points(undisturbed.said)
+    assert len(kill_points) >= 15
+
+    for number, done in kill_points:
+        with subtests.test(point=name(undisturbed.said, number, done)):
+            users = reject(local, f"{number}-{done}")
+            proxies.let(Conversation(kill_at=number, done=done))
+            assert exit_code(proxies.environment, replay_all, f"killed {number}-{done}") == -9
+            replay_all(f"next {number}-{done}")
+            rows = warehouse.execute(
+                "select user_id from public.user_logins where starts_with(user_id, %s)", [f"{number}-{done}-"]
+            )
+            assert sorted(user for (user,) in rows) == users
+            left = warehouse.execute("select count(*) from login_etl.rejected_messages where sealed_body is not null")
+            assert left.fetchone() == (0,)
+    print(f"\n{len(kill_points)} kill points of a replay")
 
 
 def prepare():

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import threading
 import time
 import urllib.request
 from datetime import datetime, timedelta
@@ -13,6 +14,8 @@ from include.sqs import backlog
 from sandbox.airflow import components
 from sandbox.events import sample_events, send
 from tests.leaks import everywhere, leaks
+from tests.queues import show_again
+from tests.sqs_proxy import Call
 
 RUNS = "/api/v2/dags/user_logins/dagRuns"
 ROWS = "select * from public.user_logins order by message_id"
@@ -56,18 +59,36 @@ class Airflow:
 
 
 @pytest.fixture
-def scheduler(empty_warehouse, environment, sqs, queue_url):
+def scheduler(empty_warehouse, environment, proxies, sqs, queue_url):
+    """Its DAG's first drain task is killed when it deletes the first messages that it has landed."""
+
+    def kill_the_drain(call):
+        if call.operation == "DeleteMessageBatch" and proxies.sqs.received:
+            proxies.sqs.fault = Call.forward
+            killed.set()
+            call.kill()
+        call.forward()
+
+    killed = threading.Event()
+    proxies.sqs.fault = kill_the_drain
     send(sqs, queue_url, sample_events(100, 1))
+    environment = environment | proxies.environment | {"PATH": environment["PATH"]}
     with components(environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}):
+        assert killed.wait(120)
+        show_again(sqs, queue_url, [message["ReceiptHandle"] for message in proxies.sqs.received])
         yield Airflow(environment)
 
 
 def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs, queue_url):
-    # A scheduled run loads what is on the queue.
+    # A scheduled run loads what is on the queue; what its killed task had landed is there once.
     scheduled, states = scheduler.wait(run_type="scheduled")
     assert set(states.values()) == {"success"}
     assert len(warehouse.execute(ROWS).fetchall()) == 99
-    assert scheduler.counts(scheduled)["inserted"] == 99
+    counts = scheduler.counts(scheduled)
+    assert (counts["received"], counts["merged"], counts["inserted"], counts["already_there"]) == (100, 198, 99, 99)
+    assert warehouse.execute("select received, deleted, deletes_unknown from login_etl.history").fetchall() == [
+        (200, 100, 100)
+    ]
 
     # Let some users have been sent in that run's interval, the others after it; then damage some rows, and lose others.
     start, stop = (datetime.fromisoformat(scheduled[f"data_interval_{end}"]) for end in ("start", "end"))
@@ -107,13 +128,13 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     counts = scheduler.counts(backfill)
     assert (counts["rebuilt"], counts["received"]) == (3, 0)
     batches = warehouse.execute("select count(*) from login_etl.batches where run_id = %s", [backfill["dag_run_id"]])
-    assert batches.fetchone() == (1,)  # the scheduled run's own, which Airflow has made the backfill run
+    assert batches.fetchone() == (2,)  # the scheduled run's own, which Airflow has made the backfill run
 
     # A run triggered without a logical date drains the rest.
     triggered, _ = scheduler.wait(dag_run_id=scheduler.trigger(max_messages=500))
     assert triggered["logical_date"] is None
     assert backlog(sqs, queue_url) == 0
-    assert warehouse.execute("select count(*) from public.user_logins where batch_id > 1").fetchone() == (10,)
+    assert warehouse.execute("select count(*) from public.user_logins where batch_id > 2").fetchone() == (10,)
 
     # Nothing raw is left in the databases or in any log.
     events = [json.loads(body) for seed in (1, 2) for body in sample_events(100, seed)]

@@ -4,8 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 EVENTS ?= 100
+SECONDS ?= 3600
 
-.PHONY: help install run ui seed env stop test check format lock clean
+.PHONY: help install run ui seed env stop test soak check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
@@ -37,6 +38,9 @@ stop: $(INSTALLED) ## Stop the local servers that make env started
 
 test: $(INSTALLED) ## Run every test
 	@$(BIN)/python -m pytest
+
+soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults for an hour (SECONDS=3600)
+	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_soak.py)
 
 check: $(INSTALLED) ## Lint, check the format and the types
 	@$(BIN)/ruff check

@@ -1,4 +1,4 @@
-"""Advisory locks, held to the end of a transaction, so that they work through PgBouncer in transaction mode."""
+"""Locks within a transaction: whose turn it is, and how long to wait for it."""
 
 from typing import Literal
 
@@ -10,9 +10,14 @@ Name = Literal["login_etl.merge", "login_etl.ddl"]
 
 
 def lock(connection: psycopg.Connection, name: Name, *, patience: str = "5min") -> None:
-    """Wait for our turn, inside a transaction; psycopg's LockNotAvailable when it takes longer than `patience`.
+    """Wait for our turn, and keep it to the end of the transaction.
 
-    What the transaction locks afterwards is waited for no longer either: whoever comes while we wait
-    for a lock waits behind us.
+    Advisory and of the transaction, so it works through PgBouncer in transaction mode. psycopg's
+    LockNotAvailable when it takes longer than `patience`, also for what is locked afterwards.
     """
     connection.execute(statement("lock"), {"name": name, "patience": patience})
+
+
+def wait_for_locks(connection: psycopg.Connection, *, at_most: str) -> None:
+    """Let no statement of the transaction wait longer for a lock: whoever comes while we wait, waits behind us."""
+    connection.execute(statement("lock_timeout"), {"patience": at_most})

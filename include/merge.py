@@ -13,6 +13,9 @@ from include.window import Window
 
 log = logging.getLogger(__name__)
 
+# What the table has against a row: constraints, types, a trigger of somebody's.
+REFUSALS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
+
 
 @dataclass(frozen=True, slots=True)
 class Merged:
@@ -39,7 +42,7 @@ def merge_batches(connection: psycopg.Connection) -> Merged:
     for (batch_id,) in connection.execute(statement("unmerged_batches")).fetchall():
         try:
             total += _merge_batch(connection, batch_id)
-        except (psycopg.IntegrityError, psycopg.DataError) as error:
+        except REFUSALS as error:
             refused[batch_id] = error
     if refused:
         (batch_id, refusal), *others = refused.items()

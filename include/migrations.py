@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 
 from include.failures import SetupError
-from include.locks import lock
+from include.locks import lock, wait_for_locks
 from include.statements import FOLDER, read_sql, statement
 
 MIGRATIONS = FOLDER / "migrations"
@@ -22,8 +22,7 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     for path in pending(connection, folder):
         with connection.transaction():
             lock(connection, "login_etl.ddl")
-            # Whoever comes while we wait for a lock on an adopted table waits behind us; a retry comes later.
-            connection.execute("set local lock_timeout = '10s'")
+            wait_for_locks(connection, at_most="10s")  # on an adopted table; a retry comes later
             if path not in pending(connection, folder):
                 continue
             try:

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 import psycopg
 from psycopg import sql
 
-from include.locks import lock
+from include.locks import lock, wait_for_locks
 from include.statements import statement
 
 log = logging.getLogger(__name__)
@@ -65,8 +65,7 @@ def make_partitions(connection: psycopg.Connection, today: date | None = None) -
         try:
             with connection.transaction():
                 lock(connection, "login_etl.ddl")
-                # Whoever comes while we wait for a lock waits behind us.
-                connection.execute("set local lock_timeout = '3s'")
+                wait_for_locks(connection, at_most="3s")
                 if _missing(connection, [partition]):
                     _make(connection, partition)
                     made.append(partition.name)

@@ -66,7 +66,7 @@ def selection(params: Mapping[str, Any]) -> Selection:
         limit=params["limit"],
         start=instant("rejected_from", start) if start else BEGINNING,
         stop=instant("rejected_to", stop) if stop else END,
-        rules=params["reasons"] or None,
+        rules=[rule.strip() for rule in params["reasons"] or [] if rule.strip()] or None,
     )
     if selected.start >= selected.stop:
         raise SetupError("params rejected_from and rejected_to: the first must be the earlier one")
@@ -97,7 +97,8 @@ def replay(
         left -= len(page)
         last = page[-1]
     rows = [(reason, outcome, count) for (reason, outcome), count in sorted(outcomes.items())]
-    log.info("%s:\n%s", "a dry run" if dry_run else "replayed", tabulate(rows, ["rejected for", "and now", "messages"]))
+    table = tabulate(rows, ["rejected for", "and now", "messages"]) if rows else "no rejected message is selected"
+    log.info("%s:\n%s", "a dry run" if dry_run else "replayed", table)
     sums = {"read": selected.limit - left, "valid": 0, "unreadable": 0, "still_rejected": 0}
     for (_, outcome), count in outcomes.items():
         sums[{LOADED: "valid", UNREADABLE: "unreadable"}.get(outcome, "still_rejected")] += count

@@ -6,6 +6,7 @@ import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
 from include.failures import SetupError
+from include.merge import REFUSALS
 from include.reconciliation import Unbalanced
 
 FAIL_FAST = ExceptionRetryPolicy(
@@ -13,7 +14,7 @@ FAIL_FAST = ExceptionRetryPolicy(
         RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to mend the set-up"),
         RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="the numbers stay what they are"),
         RetryRule(
-            exception=[psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
+            exception=[psycopg.ProgrammingError, *REFUSALS],
             action=RetryAction.FAIL,
             reason="the database will refuse the same again",
         ),

@@ -39,6 +39,11 @@ VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
 DENIED = {"AccessDenied", "AccessDeniedException", "KMS.AccessDeniedException", "KmsAccessDenied"}
 UNUSABLE = DENIED | {
+    "KmsDisabled",
+    "KmsInvalidKeyUsage",
+    "KmsInvalidState",
+    "KmsNotFound",
+    "KmsOptInRequired",
     "AWS.SimpleQueueService.NonExistentQueue",
     "QueueDoesNotExist",
     "InvalidAddress",
@@ -263,6 +268,8 @@ def _unusable(subject: str, operation: str, code: str) -> str:
         mend = "check role_arn in connection aws_sqs, and that role's trust policy"
     elif "Access" in code:
         mend = f"allow sqs:{operation.removesuffix('Batch')} on it (and kms:Decrypt on its key)"
+    elif code.startswith("Kms"):
+        mend = "check the key that encrypts it"
     elif "Queue" in code or code == "InvalidAddress":
         mend = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
     else:

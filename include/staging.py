@@ -7,6 +7,7 @@ from typing import Literal
 
 import psycopg
 
+from include.locks import wait_for_locks
 from include.login import Login, RejectedMessage
 from include.masking import Keyring
 from include.sealing import seal
@@ -57,7 +58,7 @@ def stage(
     """
     messages = [message for message, _ in (*logins, *rejects)]
     with connection.transaction(), connection.cursor() as cursor:
-        cursor.execute("select set_config('lock_timeout', %s, true)", [PATIENCE])
+        wait_for_locks(connection, at_most=PATIENCE)
         cursor.execute(
             statement("insert_batch"),
             {

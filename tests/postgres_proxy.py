@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import struct
+import sys
 import threading
 from contextlib import contextmanager
 
@@ -37,8 +38,9 @@ class Said:
 
     def kill(self):
         """SIGKILL the client, which is told nothing."""
-        credentials = self._session.client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-        os.kill(struct.unpack("3i", credentials)[0], signal.SIGKILL)
+        # Its process id comes first. On a Mac: the socket's own level, LOCAL_PEERPID.
+        level, option = (0, 2) if sys.platform == "darwin" else (socket.SOL_SOCKET, socket.SO_PEERCRED)
+        os.kill(struct.unpack_from("i", self._session.client.getsockopt(level, option, 12))[0], signal.SIGKILL)
         raise GoneError
 
     def drop(self):

@@ -1,12 +1,10 @@
 """Stands between a client and an SQS server, sees every call, and decides what becomes of it."""
 
 import json
-import os
-import signal
 import socket
 import struct
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
@@ -59,10 +57,12 @@ class Call:
     def kill(self):
         """SIGKILL the client, which gets no answer."""
         port, own = self._handler.client_address[1], self._handler.server.server_port
-        for connection in psutil.net_connections("tcp4"):
-            if connection.laddr.port == port and connection.raddr and connection.raddr.port == own:
-                os.kill(connection.pid, signal.SIGKILL)
-                raise GoneError
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                for connection in process.net_connections("tcp4"):
+                    if connection.raddr and (connection.laddr.port, connection.raddr.port) == (port, own):
+                        process.kill()
+                        raise GoneError
         raise LookupError("the client of this call was not found")
 
 

@@ -260,6 +260,15 @@ def test_a_batch_that_the_target_table_refuses_holds_up_no_other(load):
     load.settle()
 
 
+def test_a_trigger_that_refuses_a_row_holds_up_no_other_batch(load):
+    with trigger(load, "public.user_logins", "if new.user_id = 'user-3' then raise 'not him'; end if; return new;"):
+        with pytest.raises(errors.RaiseException, match=r"refuses batch 1, kept in staging: not him") as caught:
+            load.run()
+        assert not worth_a_retry(caught.value)
+        assert load.ask("select count(*) from login_etl.batches where merged_at is null") == [(1,)]
+    load.settle()
+
+
 @pytest.mark.parametrize(
     ("change", "undo", "sentence"),
     [

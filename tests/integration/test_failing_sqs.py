@@ -246,6 +246,9 @@ def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, 
         pytest.param(
             fault(RECEIVE, refuse("KmsAccessDenied"), ALWAYS[1:]), "kms:Decrypt on its key", 10, id="the key is denied"
         ),
+        pytest.param(
+            fault(RECEIVE, refuse("KmsDisabled"), ALWAYS[1:]), "the key that encrypts it", 10, id="the key is disabled"
+        ),
     ],
 )
 def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, sentence, landed):

@@ -1,5 +1,7 @@
+import re
 import shutil
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,6 +11,7 @@ from include.migrations import MIGRATIONS, migrate
 from include.partitions import make_partitions, needed
 from include.warehouse_check import check_kids, prepare_warehouse
 
+README = Path(__file__).parents[2] / "README.md"
 EXERCISE_TABLE = """
 create table public.user_logins (
     user_id varchar(128), device_type varchar(32), masked_ip varchar(256), masked_device_id varchar(256),
@@ -129,6 +132,14 @@ def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
     prepare_warehouse(adopted)
     assert adopted.execute("select * from public.user_logins").fetchall() == [(*LEGACY_ROW, None, None)]
     prepare_warehouse(adopted)
+
+
+def test_the_queries_of_the_readme_run(warehouse):
+    prepare_warehouse(warehouse)
+    queries = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
+    assert len(queries) == 2
+    for query in queries:
+        assert warehouse.execute(query.encode()).fetchall() == []
 
 
 def test_a_database_of_an_earlier_version_is_brought_up_to_date(warehouse, tmp_path):

@@ -109,8 +109,8 @@ def test_every_param_is_described(bag):
             assert dag.params.get_param(name).description
 
 
-def test_every_task_retries_with_back_off_and_ends(dag):
-    for task in dag.tasks:
+def test_every_task_retries_with_back_off_and_ends(bag, dag):
+    for task in (task for one in bag.dags.values() for task in one.tasks):
         assert task.retries == 3
         assert task.retry_exponential_backoff
         assert task.execution_timeout
@@ -131,11 +131,33 @@ def test_every_task_retries_with_back_off_and_ends(dag):
         (ConnectionError("x"), RetryAction.DEFAULT),
     ],
 )
-def test_what_a_retry_cannot_mend_fails_at_once(dag, error, action):
-    for task in dag.tasks:
+def test_what_a_retry_cannot_mend_fails_at_once(bag, error, action):
+    for task in (task for dag in bag.dags.values() for task in dag.tasks):
         assert task.retry_policy.evaluate(error, 1, 3).action is action
 
 
-def test_only_the_merge_announces_the_table(dag):
-    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dag.tasks if task.outlets}
+@pytest.mark.parametrize("name", ["user_logins", "replay_rejected"])
+def test_only_the_merge_announces_the_table(bag, name):
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in bag.dags[name].tasks if task.outlets}
     assert outlets == {"merge_user_logins": ["user_logins"]}
+
+
+def test_a_replay_is_triggered_by_hand_and_is_a_dry_run_unless_told_otherwise(bag):
+    dag = bag.dags["replay_rejected"]
+    assert dag.timetable.can_be_scheduled is False
+    assert dag.params["dry_run"] is True
+    assert {name: dag.params[name] for name in ("reasons", "rejected_from", "rejected_to")} == dict.fromkeys(
+        ("reasons", "rejected_from", "rejected_to")
+    )
+    assert dag.params.get_param("reasons").resolve(["ip: string_type"]) == ["ip: string_type"]
+    for name, value in (("dry_run", None), ("dry_run", "no"), ("limit", 0), ("reasons", "ip"), ("rejected_to", 5)):
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(name).resolve(value)
+    assert dag.get_task("replay_messages").downstream_task_ids == {"merge_user_logins"}
+
+
+def test_maintenance_runs_daily(bag):
+    dag = bag.dags["maintain_user_logins"]
+    assert dag.timetable.expression == "0 0 * * *"
+    assert dag.catchup is False
+    assert dag.params["keep_rejected_days"] == 30

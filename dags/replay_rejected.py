@@ -5,13 +5,14 @@ Run it by hand after a fix of the parser, or to see what a fix would do. It open
 pipeline under their own message ids: once, however often it runs.
 
 * **First as a dry run**, which is the default: the log of `replay_messages` says how many messages would be loaded, and
-  what is still wrong with the others. Nothing is changed.
+  what is still wrong with the others. No message is touched.
 * **Then with `dry_run` off**: valid messages are staged, their sealed bodies are given up, and `merge_user_logins`
   loads them. What is still rejected stays as it is.
-* **`reasons`** selects by broken rule, as `reason` in the table lists them: one a line, such as `app_version: version`.
+* **`reasons`** selects by broken rule, as `reason` in the table has them: one a line, such as `app_version: version`.
 * **It failed**: run it again; what was replayed is not replayed twice.
 
 A body that was forgotten (see `maintain_user_logins`) cannot be replayed.
+Its counts are in the view `login_etl.history`, with `rejected_messages` as their source.
 Needs the connections `warehouse` and `pii_masking`.
 """
 
@@ -42,7 +43,7 @@ RULES: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}}
         "reasons": Param(None, **RULES, description="Broken rules, one a line, such as app_version: version; or all"),
         "rejected_from": Param(None, **TIME, description="Messages rejected from this time on"),
         "rejected_to": Param(None, **TIME, description="… up to this time, and without it"),
-        "limit": Param(10_000, type="integer", minimum=1, maximum=1_000_000, description="Messages to open at most"),
+        "limit": Param(10_000, type="integer", minimum=1, maximum=1_000_000, description="Messages to load at most"),
     },
     tags=["sqs", "logins", "pii"],
     doc_md=__doc__,
@@ -54,16 +55,16 @@ def replay_rejected():
         return pipeline.replay_rejected(selection(params), drain=drain, dry_run=params["dry_run"])
 
     @task(outlets=[USER_LOGINS])
-    def merge_user_logins(params=None, dag_run=None, outlet_events=None):
+    def merge_user_logins(replayed, params=None, dag_run=None, outlet_events=None):
         if params["dry_run"]:
-            raise AirflowSkipException("a dry run changes nothing")
-        counts = pipeline.merge(dag_run.run_id, window=None, drained=[])
+            raise AirflowSkipException("a dry run loads nothing")
+        counts = pipeline.merge(dag_run.run_id, "rejected_messages", window=None, drained=[replayed])
         if not counts["merged_batches"]:
             raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts
         return counts
 
-    replay_messages() >> merge_user_logins()
+    merge_user_logins(replay_messages())
 
 
 replay_rejected()

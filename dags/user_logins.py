@@ -73,7 +73,8 @@ def user_logins():
     @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
     def merge_user_logins(drained, params=None, dag_run=None, outlet_events=None):
         window = rebuild_window(dag_run, params)
-        counts = pipeline.merge(dag_run.run_id, window=window, drained=drained[:] if drained else [])
+        drained = drained[:] if drained else []
+        counts = pipeline.merge(dag_run.run_id, params["source"], window=window, drained=drained)
         if not counts["merged_batches"] and not counts["rebuilt"]:
             raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts

@@ -26,6 +26,13 @@ log = logging.getLogger(__name__)
 COUNTS = ("received", "staged", "rejected", "deleted", "delete_failed", "expired")
 
 
+class NothingDeletedError(Exception):
+    """A batch is landed and all its messages are still on the queue, hidden for a while.
+
+    Not for a retry: it would find the queue empty and hide the failure. The next run sees them again.
+    """
+
+
 def drain_queue(
     sqs: SQSClient,
     queue_url: str,
@@ -41,8 +48,8 @@ def drain_queue(
 
     The client is shared by `threads` threads; the connection must be in autocommit mode and is used
     by the calling thread only. Returns the sums of COUNTS. A crash anywhere repeats a chunk, and
-    the merge recognises the repetition; none is lost. Raises RuntimeError, which is worth a retry,
-    where nothing of a chunk can be deleted: going on would land the same messages again and again.
+    the merge recognises the repetition; none is lost. Raises NothingDeletedError where nothing of a
+    chunk can be deleted: going on would land the same messages again and again.
     """
     totals = Counter(dict.fromkeys(COUNTS, 0))
     deadline = monotonic() + seconds
@@ -70,12 +77,15 @@ def drain_queue(
                 "delete_failed": deletes.failed,
                 "expired": deletes.expired,
             }
-            if not deletes.deleted:
-                raise RuntimeError("SQS deleted none of the landed messages; they are safe, and will come again")
-            if deletes.deleted < batch.received:
-                log.warning("landed messages that are still on the queue will come again, and be recognised")
             totals.update(counts)
             log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in counts.items()))
+            if not deletes.deleted:
+                raise NothingDeletedError(
+                    f"batch {batch.batch_id} is landed, but none of its {batch.received} messages is deleted "
+                    f"({deletes.failed} failed, {deletes.expired} too late): they come again, and are recognised"
+                )
+            if deletes.deleted < batch.received:
+                log.warning("landed messages that are still on the queue will come again, and be recognised")
     return dict(totals)
 
 

@@ -6,7 +6,7 @@ import psycopg
 
 from include.statements import statement
 
-Name = Literal["login_etl.merge", "login_etl.ddl"]
+Name = Literal["login_etl.merge", "login_etl.replay", "login_etl.ddl"]
 
 
 def lock(connection: psycopg.Connection, name: Name, *, patience: str = "5min") -> None:

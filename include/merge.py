@@ -13,43 +13,53 @@ from include.window import Window
 
 log = logging.getLogger(__name__)
 
-# What the table has against a row: constraints, types, a trigger of somebody's.
-REFUSALS = (psycopg.IntegrityError, psycopg.DataError, psycopg.errors.RaiseException)
+# What the table has against a row: constraints, types, somebody's trigger or row-level security.
+REFUSALS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    psycopg.errors.RaiseException,
+    psycopg.errors.InsufficientPrivilege,
+)
+
+
+class RefusedError(Exception):
+    """`user_logins` refuses batches, which stay in staging until somebody has mended the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What one merge did; `staged` = `inserted` + `already_there`."""
+    """What one merge did; `staged` = `inserted` + `already_there`. `refused` says which batches it could not merge."""
 
     batches: int = 0
     staged: int = 0
     inserted: int = 0
     already_there: int = 0
+    refused: tuple[str, ...] = ()
 
     def __add__(self, other: Merged) -> Merged:
         return Merged(*(mine + yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
+
+    def check(self) -> None:
+        """Raise RefusedError where batches could not be merged."""
+        if self.refused:
+            more = f", and so {len(self.refused) - 1} more" if len(self.refused) > 1 else ""
+            raise RefusedError(
+                f"public.user_logins refuses {self.refused[0]}{more}; mend it, and the next run merges them"
+            )
 
 
 def merge_batches(connection: psycopg.Connection) -> Merged:
     """Merge every batch that is not merged yet, of whichever run, one transaction a batch.
 
     The connection must be in autocommit mode. A message that is there already, from a redelivery or
-    a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other;
-    psycopg's error says so when those are merged.
+    a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other.
     """
     total = Merged()
-    refused: dict[int, psycopg.Error] = {}
     for (batch_id,) in connection.execute(statement("unmerged_batches")).fetchall():
         try:
             total += _merge_batch(connection, batch_id)
         except REFUSALS as error:
-            refused[batch_id] = error
-    if refused:
-        (batch_id, refusal), *others = refused.items()
-        more = f" and {len(others)} more" if others else ""
-        raise type(refusal)(
-            f"public.user_logins refuses batch {batch_id}{more}, kept in staging: {refusal.diag.message_primary}"
-        )
+            total += Merged(refused=(f"batch {batch_id} ({error.diag.message_primary})",))
     return total
 
 

@@ -8,14 +8,13 @@ from collections.abc import Iterable, Mapping
 from include.connections import masking_keyring, sqs_client, warehouse_connection
 from include.drain import COUNTS, drain_queue
 from include.merge import merge_batches, rebuild
-from include.partitions import make_partitions
 from include.plan import Share, plan_shares
 from include.queue_check import check_queue
-from include.reconciliation import reconcile, run_table, sum_run
+from include.reconciliation import reconcile, run_batches, run_table
 from include.rejected import Selection, expire_bodies, replay
 from include.sqs import Source, backlog
 from include.staging import Drain
-from include.warehouse_check import check_kids, prepare_warehouse
+from include.warehouse_check import check_kids, migrate_warehouse, prepare_warehouse
 from include.window import Window
 
 log = logging.getLogger(__name__)
@@ -46,27 +45,30 @@ def drain(share: Share, queue_url: str, *, drain: Drain, seconds: float) -> dict
     _leave_no_core_file()
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
-        # A task that is cleared on another day runs without check_setup.
-        make_partitions(warehouse)
+        prepare_warehouse(warehouse)  # a task that is cleared runs without check_setup, on another day or version
         check_kids(warehouse, keyring)
         return drain_queue(sqs_client(), queue_url, warehouse, keyring, drain=drain, seconds=seconds, **share)
 
 
-def merge(run_id: str, *, window: Window | None, drained: Iterable[Mapping[str, int]]) -> dict[str, int]:
+def merge(run_id: str, source: str, *, window: Window | None, drained: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """Merge all that is staged, rebuild the window, and return the counts of what this run did.
 
-    `drained` are the counts of this run's drain tasks. The merged batches may be other runs' too.
-    Raises Unbalanced, after all is merged, where a merged batch or this run does not add up.
+    `drained` are the counts of this run's tasks that staged batches, from `source`. The merged batches
+    may be other runs' too. When all is done, raises RefusedError where the table refuses a batch, and
+    Unbalanced where a merged batch or this run does not add up.
     """
     reported = Counter(dict.fromkeys(COUNTS, 0))
     for part in () if window else drained:  # of a reprocessed run Airflow still has what it drained the first time
         reported.update(part)
     with warehouse_connection() as warehouse:
+        migrate_warehouse(warehouse)
         merged = merge_batches(warehouse)
         rebuilt = rebuild(warehouse, window) if window else 0
-        sums = sum_run(warehouse, run_id)
-        log.info("%s", run_table(warehouse, run_id))
-    reconcile(sums, merged, reported)
+        batches = [] if window else run_batches(warehouse, run_id, source)
+    if not window:
+        log.info("%s", run_table(batches))
+    merged.check()
+    reconcile(batches, merged, reported)
     return {
         **reported,
         "merged_batches": merged.batches,
@@ -90,13 +92,16 @@ def replay_rejected(selected: Selection, *, drain: Drain, dry_run: bool) -> dict
 def forget_rejected(*, days: int) -> int:
     """Forget the sealed bodies of messages rejected more than `days` ago, and return how many."""
     with warehouse_connection() as warehouse:
-        prepare_warehouse(warehouse)
+        migrate_warehouse(warehouse)  # and no more: what is kept must not depend on the state of user_logins
         forgotten = expire_bodies(warehouse, days=days)
     log.info("forgot the bodies of %d messages that were rejected more than %d days ago", forgotten, days)
     return forgotten
 
 
 def _leave_no_core_file() -> None:
-    """Should this process crash, its memory, with raw values in it, is not written to disk."""
+    """Should this process crash, the kernel writes no core file, with raw values in it, to disk.
+
+    A crash handler that the machine has in `kernel.core_pattern` decides for itself; systemd's obeys.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, hard))

@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 from tabulate import tabulate
 
 from include.failures import SetupError
+from include.locks import lock
 from include.login import Login, RejectedMessage, parse
 from include.masking import Keyring
 from include.sealing import unseal
@@ -28,16 +29,17 @@ log = logging.getLogger(__name__)
 
 PAGE_MESSAGES = 1_000
 PAGE_BYTES = 16 * 2**20
+MOST_DAYS = 3_650
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-LOADED = "valid now"
+VALID = "valid now"
 UNREADABLE = "cannot be opened"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rejected messages: at most `limit`, rejected from `start` up to, and without, `stop`, for any of `rules`.
+    """Which rejected messages: those rejected from `start` up to, and without, `stop`, for any of `rules`.
 
-    A rule is `field: rule` as in a reason; None selects all.
+    A rule is `field: rule` as in a reason; None selects all. `limit` bounds how many of them are loaded.
     """
 
     limit: int
@@ -66,7 +68,7 @@ def selection(params: Mapping[str, Any]) -> Selection:
         limit=params["limit"],
         start=instant("rejected_from", start) if start else BEGINNING,
         stop=instant("rejected_to", stop) if stop else END,
-        rules=[rule.strip() for rule in params["reasons"] or [] if rule.strip()] or None,
+        rules=[rule.strip() for rule in "; ".join(params["reasons"] or []).split(";") if rule.strip()] or None,
     )
     if selected.start >= selected.stop:
         raise SetupError("params rejected_from and rejected_to: the first must be the earlier one")
@@ -86,23 +88,30 @@ def replay(
     left, last = selected.limit, None
     while left > 0:
         with connection.transaction():
-            page = _page(connection, selected, left, last)
+            if not dry_run:
+                lock(connection, "login_etl.replay")  # replays take turns, also with one that has just been killed
+            page = _page(connection, selected, last)
             if not page:
                 break
-            valid = _parse_again(page, keyring, outcomes)
+            valid, last = _parse_again(page, keyring, outcomes, limit=left)
             if valid and not dry_run:
                 batch = stage(connection, valid, [], keyring=keyring, drain=drain)
                 ids = [message.message_id for message, _ in valid]
                 connection.execute(statement("mark_replayed"), {"batch_id": batch.batch_id, "message_ids": ids})
-        left -= len(page)
-        last = page[-1]
-    rows = [(reason, outcome, count) for (reason, outcome), count in sorted(outcomes.items())]
-    table = tabulate(rows, ["rejected for", "and now", "messages"]) if rows else "no rejected message is selected"
-    log.info("%s:\n%s", "a dry run" if dry_run else "replayed", table)
-    sums = {"read": selected.limit - left, "valid": 0, "unreadable": 0, "still_rejected": 0}
+        left -= len(valid)
+    _tell(outcomes, dry_run=dry_run, stopped=left == 0)
+    counts = Counter(valid=0, unreadable=0, still_rejected=0)
     for (_, outcome), count in outcomes.items():
-        sums[{LOADED: "valid", UNREADABLE: "unreadable"}.get(outcome, "still_rejected")] += count
-    return sums | {"staged": 0 if dry_run else sums["valid"]}
+        counts[{VALID: "valid", UNREADABLE: "unreadable"}.get(outcome, "still_rejected")] += count
+    staged = 0 if dry_run else counts["valid"]
+    return {"opened": outcomes.total(), **counts, "received": staged, "staged": staged}
+
+
+def retention(text: str) -> int:
+    """The days for which rejected bodies are kept, from the variable `user_logins_keep_rejected_days`."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST_DAYS:
+        raise SetupError(f"variable user_logins_keep_rejected_days is not a number of days from 1 to {MOST_DAYS:,}")
+    return int(text)
 
 
 def expire_bodies(connection: psycopg.Connection, *, days: int) -> int:
@@ -110,7 +119,15 @@ def expire_bodies(connection: psycopg.Connection, *, days: int) -> int:
     return connection.execute(statement("expire_bodies"), {"days": days}).rowcount
 
 
-def _page(connection: psycopg.Connection, selected: Selection, left: int, last: Rejected | None) -> list[Rejected]:
+def _tell(outcomes: Counter[tuple[str, str]], *, dry_run: bool, stopped: bool) -> None:
+    rows = [(reason, outcome, count) for (reason, outcome), count in sorted(outcomes.items())]
+    table = tabulate(rows, ["rejected for", "and now", "messages"]) if rows else "no rejected message is selected"
+    log.info("%s:\n%s", "a dry run" if dry_run else "replayed", table)
+    if stopped:
+        log.warning("stopped at the limit: there may be more")
+
+
+def _page(connection: psycopg.Connection, selected: Selection, last: Rejected | None) -> list[Rejected]:
     with connection.cursor(row_factory=class_row(Rejected)) as cursor:
         return cursor.execute(
             statement("rejected_page"),
@@ -120,19 +137,22 @@ def _page(connection: psycopg.Connection, selected: Selection, left: int, last: 
                 "start": selected.start,
                 "stop": selected.stop,
                 "rules": selected.rules,
-                "messages": min(left, PAGE_MESSAGES),
+                "messages": PAGE_MESSAGES,
                 "bytes": PAGE_BYTES,
             },
         ).fetchall()
 
 
 def _parse_again(
-    page: Sequence[Rejected], keyring: Keyring, outcomes: Counter[tuple[str, str]]
-) -> list[tuple[Message, Login]]:
-    """The messages that are valid now; every message's outcome is counted under the reason of its rejection."""
+    page: Sequence[Rejected], keyring: Keyring, outcomes: Counter[tuple[str, str]], *, limit: int
+) -> tuple[list[tuple[Message, Login]], Rejected]:
+    """At most `limit` messages that are valid now, and the last one opened.
+
+    Every message's outcome is counted under the reason of its rejection.
+    """
     valid: list[tuple[Message, Login]] = []
     for rejected in page:
-        outcome = LOADED
+        outcome = VALID
         try:
             body = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
             message = Message(rejected.message_id, rejected.sent_at, rejected.receive_count, body)
@@ -142,4 +162,6 @@ def _parse_again(
         except RejectedMessage as reject:
             outcome = reject.reason
         outcomes[rejected.reason, outcome] += 1
-    return valid
+        if len(valid) == limit:
+            break
+    return valid, rejected

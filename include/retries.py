@@ -5,16 +5,22 @@ from datetime import timedelta
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from include.drain import NothingDeletedError
 from include.failures import SetupError
-from include.merge import REFUSALS
+from include.merge import RefusedError
 from include.reconciliation import Unbalanced
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to mend the set-up"),
+        RetryRule(
+            exception=NothingDeletedError,
+            action=RetryAction.FAIL,
+            reason="a retry would find the queue empty, and nobody would hear of it",
+        ),
         RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="the numbers stay what they are"),
         RetryRule(
-            exception=[psycopg.ProgrammingError, *REFUSALS],
+            exception=[RefusedError, psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
             action=RetryAction.FAIL,
             reason="the database will refuse the same again",
         ),

@@ -21,8 +21,8 @@ from include.failures import SetupError
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
-        BatchResultErrorEntryTypeDef,
         DeleteMessageBatchRequestEntryTypeDef,
+        DeleteMessageBatchResultTypeDef,
         MessageTypeDef,
         ReceiveMessageRequestTypeDef,
     )
@@ -163,7 +163,6 @@ def receive(
 
 
 def _receive_call(sqs: SQSClient, queue_url: str, *, size: int, seconds: int) -> list[Received]:
-    asked_at = monotonic()  # before the call: SQS starts to hide a message no earlier
     call: ReceiveMessageRequestTypeDef = {
         "QueueUrl": queue_url,
         "MaxNumberOfMessages": size,
@@ -175,9 +174,23 @@ def _receive_call(sqs: SQSClient, queue_url: str, *, size: int, seconds: int) ->
         # When the answer is lost, botocore's next try gets the same messages, instead of a group that is locked
         # until they time out.
         call["ReceiveRequestAttemptId"] = str(uuid4())
-    with explained(queue_url):
-        answer = sqs.receive_message(**call)
-    return [_message(raw, asked_at + VISIBILITY_SECONDS) for raw in answer.get("Messages", [])]
+    messages = _received(sqs, call)
+    if messages is None:  # raised here, because a traceback that shows local variables shows no body here
+        raise SetupError(
+            f"{queue_url} gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: "
+            "check that endpoint_url in connection aws_sqs is an SQS server's"
+        )
+    return messages
+
+
+def _received(sqs: SQSClient, call: ReceiveMessageRequestTypeDef) -> list[Received] | None:
+    """The messages of one receive call; None where the answer cannot be read."""
+    expires_at = monotonic() + VISIBILITY_SECONDS  # SQS starts to hide a message no earlier than now
+    with explained(call["QueueUrl"]):
+        try:
+            return [_message(raw, expires_at) for raw in sqs.receive_message(**call).get("Messages", [])]
+        except (KeyError, ValueError):
+            return None
 
 
 def _message(raw: MessageTypeDef, expires_at: float) -> Received:
@@ -199,44 +212,45 @@ def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, pool
     What stays on the queue is received again and recognised by its message id, so a call that fails,
     after botocore's retries, is counted and no error.
     """
-    now = monotonic()
-    handles = [message.receipt_handle for message in messages if message.expires_at > now]
-    groups = [handles[start : start + CALL_SIZE] for start in range(0, len(handles), CALL_SIZE)]
-    total = Deletes(expired=len(messages) - len(handles))
-    return sum(pool.map(partial(_delete_call, sqs, queue_url), groups), start=total)
+    groups = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
+    return sum(pool.map(partial(_delete_call, sqs, queue_url), groups), start=Deletes())
 
 
-def _delete_call(sqs: SQSClient, queue_url: str, handles: list[str]) -> Deletes:
-    """Delete at most ten messages; SQS answers 200 with a list of failures, which is read here."""
+def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -> Deletes:
+    """Delete at most ten messages; SQS answers 200 and says of each whether it is deleted, which is read here."""
     done = Deletes()
     for attempt in range(DELETE_TRIES):
         if attempt:
             sleep(0.2 * 2**attempt)
-        try:
-            failures = delete_once(sqs, queue_url, handles)
-        except (ClientError, BotoCoreError) as error:
-            log.warning("%d landed messages could not be deleted: %s", len(handles), _name(error))
-            break
-        dead = [failure for failure in failures if failure["SenderFault"]]
-        alive = [handles[int(failure["Id"])] for failure in failures if not failure["SenderFault"]]
-        done += Deletes(deleted=len(handles) - len(failures), expired=len(dead))
-        handles = alive
-        if not handles:
+        now = monotonic()
+        alive = [message for message in messages if message.expires_at > now]
+        done += Deletes(expired=len(messages) - len(alive))
+        messages = alive
+        if not messages:
             return done
-    return done + Deletes(failed=len(handles))
+        try:
+            answer = delete_once(sqs, queue_url, [message.receipt_handle for message in messages])
+        except (ClientError, BotoCoreError) as error:
+            log.warning("%d landed messages could not be deleted: %s", len(messages), _name(error))
+            break
+        deleted = {entry["Id"] for entry in answer.get("Successful", [])}
+        dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
+        done += Deletes(deleted=len(deleted), expired=len(dead))
+        messages = [message for number, message in enumerate(messages) if str(number) not in deleted | dead]
+    return done + Deletes(failed=len(messages))
 
 
-def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> list[BatchResultErrorEntryTypeDef]:
-    """Ask once to delete at most ten messages; return what failed. SetupError where deleting is not allowed."""
+def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> DeleteMessageBatchResultTypeDef:
+    """Ask once to delete at most ten messages, whose ids are 0, 1, …; SetupError where deleting is not allowed."""
     entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
         {"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)
     ]
     with explained(queue_url):
-        failures = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries).get("Failed", [])
-    for failure in failures:
+        answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+    for failure in answer.get("Failed", []):
         if failure["Code"] in DENIED:
             raise SetupError(_unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
-    return failures
+    return answer
 
 
 def _name(error: ClientError | BotoCoreError) -> str:

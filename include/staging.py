@@ -107,7 +107,8 @@ def stage(
                     "kid": keyring.kid,
                     "sealed_body": seal(message.body, key=keyring.key(keyring.kid), message_id=message.message_id),
                 }
-                for message, reject in rejects
+                # In order, so that two drains that hold the same messages cannot deadlock.
+                for message, reject in sorted(rejects, key=lambda pair: pair[0].message_id)
             ],
         )
     return Batch(batch_id, len(messages), len(logins), len(rejects))

@@ -38,15 +38,20 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
     A handful of catalogue queries where all is done already.
     """
     _check_encoding(connection)
-    if pending(connection):
-        _check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
-        for name in migrate(connection):
-            log.info("applied migration %s", name)
+    migrate_warehouse(connection)
     _check_table(connection)
     _check_columns(connection, adopting=False)
     _check_keys(connection)
     for name in make_partitions(connection):
         log.info("made partition %s", name)
+
+
+def migrate_warehouse(connection: psycopg.Connection) -> None:
+    """Bring the schema up to date, and no more; one or two catalogue queries where it is."""
+    if pending(connection):
+        _check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
+        for name in migrate(connection):
+            log.info("applied migration %s", name)
 
 
 def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:

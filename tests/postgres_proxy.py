@@ -32,9 +32,12 @@ class Said:
 
     def forward(self):
         """Let the server do it; the client is told what it answers when the fault is over."""
-        self._session.server.sendall(self._message)
-        if self._kind != COPY_DATA:
-            self._session.await_answer()
+        try:
+            self._session.server.sendall(self._message)
+            if self._kind != COPY_DATA:
+                self._session.await_answer()
+        except OSError:
+            raise GoneError from None
 
     def kill(self):
         """SIGKILL the client, which is told nothing."""
@@ -69,18 +72,24 @@ class _Session:
                 if kind in (QUERY, PARSE):
                     sql = message[5:].split(b"\0")[0 if kind == QUERY else 1]
                 if kind in (QUERY, SYNC, COPY_DATA, COPY_DONE):
-                    self.proxy.fault(Said(self, kind, message, sql))
+                    self._disturb(Said(self, kind, message, sql))
                     self._tell_answer()
                 else:
                     self.server.sendall(message)
         except (GoneError, OSError):
             pass
-        except Exception as error:
-            self.proxy.mistakes.append(error)  # a fault that is wrong itself must not pass for one of the server's
-            raise
         finally:
             self.server.close()
             self.client.close()
+
+    def _disturb(self, said):
+        try:
+            self.proxy.fault(said)
+        except GoneError:
+            raise
+        except Exception as error:
+            self.proxy.mistakes.append(error)  # a fault that is wrong itself must not pass for one of the server's
+            raise GoneError from error
 
     def await_answer(self):
         """Read what the server says until it waits for the client."""

@@ -73,8 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         proxy = self.server.proxy
-        call = Call(self, proxy.upstream)
         try:
+            call = Call(self, proxy.upstream)
             proxy.fault(call)
         except GoneError:
             self.close_connection = True

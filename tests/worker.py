@@ -20,7 +20,9 @@ def run(queue_url, run_id, messages):
     url = set_up(queue_url, source="queue", window=None)
     plan(url, max_messages=messages, max_workers=1)
     one = Drain(run_id, 0, 1, datetime.now(UTC))
-    return merge(run_id, window=None, drained=[drain({"messages": messages, "threads": 1}, url, drain=one, seconds=30)])
+    return merge(
+        run_id, "queue", window=None, drained=[drain({"messages": messages, "threads": 1}, url, drain=one, seconds=30)]
+    )
 
 
 def run_in_small_chunks(queue_url, run_id, messages):
@@ -32,8 +34,8 @@ def run_in_small_chunks(queue_url, run_id, messages):
 def replay_all(run_id):
     """Replay every rejected message, and merge."""
     one = Drain(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
-    replay_rejected(Selection(limit=1000), drain=one, dry_run=False)
-    merge(run_id, window=None, drained=[])
+    counts = replay_rejected(Selection(limit=1000), drain=one, dry_run=False)
+    merge(run_id, "rejected_messages", window=None, drained=[counts])
 
 
 def exit_code(environment, step, *arguments, seconds=60):

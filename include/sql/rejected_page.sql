@@ -1,5 +1,4 @@
--- The next page, in order of rejection: at most so many messages and so many bytes, but at least one message. Those
--- that another replay holds are left to it.
+-- The next page, in order of rejection: at most so many messages and so many bytes, but at least one message.
 with page as (
     select message_id, sent_at, receive_count, reason, kid, sealed_body, rejected_at
     from login_etl.rejected_messages
@@ -11,7 +10,6 @@ with page as (
         and (%(rules)s::text[] is null or string_to_array(reason, '; ') && %(rules)s::text[])
     order by rejected_at, message_id
     limit %(messages)s
-    for update skip locked
 ),
 
 sized as (

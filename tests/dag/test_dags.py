@@ -11,7 +11,9 @@ from airflow.exceptions import ParamValidationError
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk import RetryAction
 
+from include.drain import NothingDeletedError
 from include.failures import SetupError
+from include.merge import RefusedError
 from include.reconciliation import Unbalanced
 from sqs_backlog_sensor import SqsBacklogSensor
 
@@ -124,6 +126,8 @@ def test_every_task_retries_with_back_off_and_ends(bag, dag):
     [
         (SetupError("x"), RetryAction.FAIL),
         (Unbalanced("x"), RetryAction.FAIL),
+        (RefusedError("x"), RetryAction.FAIL),
+        (NothingDeletedError("x"), RetryAction.FAIL),
         (psycopg.errors.InsufficientPrivilege("x"), RetryAction.FAIL),
         (psycopg.errors.CheckViolation("x"), RetryAction.FAIL),
         (psycopg.errors.DeadlockDetected("x"), RetryAction.DEFAULT),
@@ -160,4 +164,3 @@ def test_maintenance_runs_daily(bag):
     dag = bag.dags["maintain_user_logins"]
     assert dag.timetable.expression == "0 0 * * *"
     assert dag.catchup is False
-    assert dag.params["keep_rejected_days"] == 30

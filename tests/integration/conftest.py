@@ -122,7 +122,7 @@ class Load:
             drain=Drain(run_id, 0, 1, datetime.now(UTC)),
             seconds=30,
         )
-        return merge(run_id, window=None, drained=[counts])
+        return merge(run_id, "queue", window=None, drained=[counts])
 
     def settle(self):
         """Run undisturbed, after the visibility timeout: all is there once, and nothing is left."""

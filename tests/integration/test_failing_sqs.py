@@ -2,12 +2,12 @@
 
 import random
 import time
-from itertools import count
 
 import pytest
 from airflow.sdk import RetryAction
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.drain import NothingDeletedError
 from include.failures import SetupError
 from include.pipeline import merge
 from include.retries import FAIL_FAST
@@ -16,10 +16,21 @@ RECEIVE, DELETE = "ReceiveMessage", "DeleteMessageBatch"
 ALWAYS = range(10**6)
 
 
-def fault(operation, do, calls=ALWAYS):
+class Fault:
     """Do this to those calls of an operation, counted from 0."""
-    number = count()
-    return lambda call: do(call) if call.operation == operation and next(number) in calls else call.forward()
+
+    def __init__(self, operation, do, calls=ALWAYS):
+        self.operation, self.do, self.calls = operation, do, calls
+        self.seen = self.done = 0
+
+    def __call__(self, call):
+        number = self.seen
+        self.seen += call.operation == self.operation
+        if call.operation == self.operation and number in self.calls:
+            self.done += 1
+            self.do(call)
+        else:
+            call.forward()
 
 
 def refuse(code, status=400):
@@ -68,6 +79,17 @@ def keep_all(code, *, sender_fault):
     )
 
 
+def without(name):
+    """Messages that lack a part."""
+
+    def do(call):
+        call.forward()
+        for message in call.answer.get("Messages", []):
+            del message[name]
+
+    return do
+
+
 def twice(call):
     """Half of the messages, each twice in one answer, with a receipt handle of its own."""
     call.forward()
@@ -97,59 +119,61 @@ def again_and_again():
 @pytest.mark.parametrize(
     ("disturbance", "counts", "repeated"),
     [
-        pytest.param(fault(RECEIVE, refuse("ThrottlingException"), range(1, 4)), {}, 0, id="throttled receives"),
-        pytest.param(fault(DELETE, refuse("ThrottlingException"), range(1, 4)), {}, 0, id="throttled deletes"),
-        pytest.param(fault(RECEIVE, refuse("InternalError", 500), range(3)), {}, 0, id="receives answered 500"),
-        pytest.param(fault(DELETE, refuse("ServiceUnavailable", 503), range(3)), {}, 0, id="deletes answered 503"),
-        pytest.param(fault(RECEIVE, garble, range(2)), {}, 0, id="an answer that is no SQS's"),
-        pytest.param(fault(RECEIVE, reset, range(1, 3)), {}, 0, id="receives reset"),
-        pytest.param(fault(DELETE, reset, range(1, 3)), {}, 0, id="deletes reset"),
+        pytest.param(Fault(RECEIVE, refuse("ThrottlingException"), range(1, 4)), {}, 0, id="throttled receives"),
+        pytest.param(Fault(DELETE, refuse("ThrottlingException"), range(1, 4)), {}, 0, id="throttled deletes"),
+        pytest.param(Fault(RECEIVE, refuse("InternalError", 500), range(3)), {}, 0, id="receives answered 500"),
+        pytest.param(Fault(DELETE, refuse("ServiceUnavailable", 503), range(3)), {}, 0, id="deletes answered 503"),
+        pytest.param(Fault(RECEIVE, garble, range(2)), {}, 0, id="an answer that is no SQS's"),
+        pytest.param(Fault(RECEIVE, reset, range(1, 3)), {}, 0, id="receives reset"),
+        pytest.param(Fault(DELETE, reset, range(1, 3)), {}, 0, id="deletes reset"),
         pytest.param(
-            fault(RECEIVE, lose_the_answer, range(1, 2)),
+            Fault(RECEIVE, lose_the_answer, range(1, 2)),
             {"received": 20, "deleted": 20},
             10,
             id="a receive whose answer is lost",
         ),
         pytest.param(
-            fault(RECEIVE, answer_too_late, range(1, 2)),
+            Fault(RECEIVE, answer_too_late, range(1, 2)),
             {"received": 20, "deleted": 20},
             10,
             id="a receive answered too late",
         ),
-        pytest.param(fault(DELETE, lose_the_answer, range(1, 2)), {}, 0, id="a delete whose answer is lost"),
-        pytest.param(fault(DELETE, answer_too_late, range(1, 2)), {}, 0, id="a delete answered too late"),
+        pytest.param(Fault(DELETE, lose_the_answer, range(1, 2)), {}, 0, id="a delete whose answer is lost"),
+        pytest.param(Fault(DELETE, answer_too_late, range(1, 2)), {}, 0, id="a delete answered too late"),
         pytest.param(
-            fault(DELETE, keep_the_first("ReceiptHandleIsInvalid", sender_fault=True), range(1, 2)),
+            Fault(DELETE, keep_the_first("ReceiptHandleIsInvalid", sender_fault=True), range(1, 2)),
             {"deleted": 29, "expired": 1},
             1,
             id="a handle that has expired",
         ),
         pytest.param(
-            fault(DELETE, keep_the_first("InternalError", sender_fault=False), range(1, 2)),
+            Fault(DELETE, keep_the_first("InternalError", sender_fault=False), range(1, 2)),
             {"deleted": 30},
             0,
             id="a delete that fails once",
         ),
         pytest.param(
-            fault(DELETE, keep_the_first("InternalError", sender_fault=False), range(1, 4)),
+            Fault(DELETE, keep_the_first("InternalError", sender_fault=False), range(1, 4)),
             {"deleted": 29, "delete_failed": 1},
             1,
             id="a delete that keeps failing",
         ),
-        pytest.param(fault(RECEIVE, shuffle), {}, 0, id="shuffled deliveries"),
+        pytest.param(Fault(RECEIVE, shuffle), {}, 0, id="shuffled deliveries"),
         pytest.param(
-            fault(RECEIVE, twice, range(1, 2)),
+            Fault(RECEIVE, twice, range(1, 2)),
             {"received": 30, "inserted": 22, "already_there": 5, "expired": 5},
             5,
             id="twice in an answer",
         ),
-        pytest.param(fault(RECEIVE, again_and_again()), {}, 0, id="every message again"),
+        pytest.param(Fault(RECEIVE, again_and_again()), {}, 0, id="every message again"),
     ],
 )
 def test_the_run_recovers(load, disturbance, counts, repeated):
     """`counts` are those of the disturbed run, `repeated` how many messages the next one is given again."""
     load.proxies.sqs.fault = disturbance
     happened = load.run()
+    assert disturbance.done == len(disturbance.calls) or disturbance.calls is ALWAYS
+    assert disturbance.done
     assert {name: happened[name] for name in counts} == counts
     assert load.settle()["received"] == repeated
 
@@ -158,58 +182,36 @@ def test_the_run_recovers(load, disturbance, counts, repeated):
     ("disturbance", "error", "sentence", "landed"),
     [
         pytest.param(
-            fault(RECEIVE, refuse("InternalError", 500), ALWAYS[1:]),
+            Fault(RECEIVE, refuse("InternalError", 500), ALWAYS[1:]),
             ClientError,
             r"\(InternalError\) when calling the ReceiveMessage",
             10,
             id="receives keep failing",
         ),
         pytest.param(
-            fault(RECEIVE, refuse("ThrottlingException"), ALWAYS[1:]),
+            Fault(RECEIVE, refuse("ThrottlingException"), ALWAYS[1:]),
             ClientError,
             r"\(ThrottlingException\) when calling the ReceiveMessage",
             10,
             id="throttling does not end",
         ),
         pytest.param(
-            fault(RECEIVE, refuse("OverLimit"), ALWAYS[1:]),
+            Fault(RECEIVE, refuse("OverLimit"), ALWAYS[1:]),
             ClientError,
             r"\(OverLimit\) when calling the ReceiveMessage",
             10,
             id="too many messages in flight",
         ),
-        pytest.param(fault(RECEIVE, reset, ALWAYS[1:]), BotoCoreError, "Connection was closed", 10, id="only resets"),
+        pytest.param(Fault(RECEIVE, reset, ALWAYS[1:]), BotoCoreError, "Connection was closed", 10, id="only resets"),
         pytest.param(
-            fault(RECEIVE, answer_too_late, ALWAYS[2:]), BotoCoreError, "Read timeout on endpoint", 20, id="no answers"
+            Fault(RECEIVE, answer_too_late, ALWAYS[2:]), BotoCoreError, "Read timeout on endpoint", 20, id="no answers"
         ),
         pytest.param(
-            fault(RECEIVE, refuse("ExpiredToken", 403), ALWAYS[1:]),
+            Fault(RECEIVE, refuse("ExpiredToken", 403), ALWAYS[1:]),
             ClientError,
             "ExpiredToken",
             10,
             id="a token expires",
-        ),
-        pytest.param(
-            fault(DELETE, refuse("ServiceUnavailable", 503)),
-            RuntimeError,
-            "SQS deleted none of the landed messages; they are safe, and will come again",
-            10,
-            id="deletes keep failing",
-        ),
-        pytest.param(fault(DELETE, reset), RuntimeError, "deleted none of the landed", 10, id="deletes are reset"),
-        pytest.param(
-            fault(DELETE, keep_all("InternalError", sender_fault=False)),
-            RuntimeError,
-            "deleted none of the landed",
-            10,
-            id="each delete fails",
-        ),
-        pytest.param(
-            fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
-            RuntimeError,
-            "deleted none of the landed",
-            10,
-            id="each handle has expired",
         ),
     ],
 )
@@ -223,37 +225,84 @@ def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, 
 
 
 @pytest.mark.parametrize(
-    ("disturbance", "sentence", "landed"),
+    ("disturbance", "error", "sentence", "landed"),
     [
         pytest.param(
-            fault(DELETE, refuse("AccessDenied", 403)),
+            Fault(DELETE, refuse("ServiceUnavailable", 503)),
+            NothingDeletedError,
+            r"batch 1 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
+            10,
+            id="deletes keep failing",
+        ),
+        pytest.param(Fault(DELETE, reset), NothingDeletedError, "10 failed, 0 too late", 10, id="deletes are reset"),
+        pytest.param(
+            Fault(DELETE, keep_all("InternalError", sender_fault=False)),
+            NothingDeletedError,
+            "10 failed, 0 too late",
+            10,
+            id="each delete fails",
+        ),
+        pytest.param(
+            Fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
+            NothingDeletedError,
+            "0 failed, 10 too late",
+            10,
+            id="each handle has expired",
+        ),
+        pytest.param(
+            Fault(DELETE, lambda call: call.reply({})),
+            NothingDeletedError,
+            "10 failed, 0 too late",
+            10,
+            id="a delete's answer says nothing",
+        ),
+        pytest.param(
+            Fault(RECEIVE, without("Attributes"), ALWAYS[1:]),
+            SetupError,
+            "gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: check that endpoint_url",
+            10,
+            id="a server that is no SQS",
+        ),
+        pytest.param(
+            Fault(DELETE, refuse("AccessDenied", 403)),
+            SetupError,
             "AccessDenied to DeleteMessageBatch on .*: allow sqs:DeleteMessage on it",
             10,
             id="deletes are denied",
         ),
         pytest.param(
-            fault(DELETE, keep_all("AccessDenied", sender_fault=True)),
+            Fault(DELETE, keep_all("AccessDenied", sender_fault=True)),
+            SetupError,
             "AccessDenied to DeleteMessageBatch on .*: allow sqs:DeleteMessage on it",
             10,
             id="each delete is denied",
         ),
         pytest.param(
-            fault(RECEIVE, refuse("AccessDeniedException"), ALWAYS[1:]),
+            Fault(RECEIVE, refuse("AccessDeniedException"), ALWAYS[1:]),
+            SetupError,
             "AccessDeniedException to ReceiveMessage on .*: allow sqs:ReceiveMessage on it",
             10,
             id="receives are denied",
         ),
         pytest.param(
-            fault(RECEIVE, refuse("KmsAccessDenied"), ALWAYS[1:]), "kms:Decrypt on its key", 10, id="the key is denied"
+            Fault(RECEIVE, refuse("KmsAccessDenied"), ALWAYS[1:]),
+            SetupError,
+            "kms:Decrypt on its key",
+            10,
+            id="the key is denied",
         ),
         pytest.param(
-            fault(RECEIVE, refuse("KmsDisabled"), ALWAYS[1:]), "the key that encrypts it", 10, id="the key is disabled"
+            Fault(RECEIVE, refuse("KmsDisabled"), ALWAYS[1:]),
+            SetupError,
+            "the key that encrypts it",
+            10,
+            id="the key is disabled",
         ),
     ],
 )
-def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, sentence, landed):
+def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, error, sentence, landed):
     load.proxies.sqs.fault = disturbance
-    with pytest.raises(SetupError, match=sentence) as caught:
+    with pytest.raises(error, match=sentence) as caught:
         load.run()
     assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.FAIL
     assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
@@ -261,7 +310,7 @@ def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, sentence
 
 
 def test_what_the_other_threads_received_is_landed_when_one_of_them_fails(load):
-    load.proxies.sqs.fault = fault(RECEIVE, refuse("OverLimit"), range(2, 3))
+    load.proxies.sqs.fault = Fault(RECEIVE, refuse("OverLimit"), range(2, 3))
     with pytest.raises(ClientError, match="OverLimit"):
         load.run(threads=4)
     [(received, deleted)] = load.ask("select sum(received), sum(deleted) from login_etl.batches")
@@ -276,11 +325,11 @@ def test_a_queue_that_is_deleted_during_the_run(load):
         load.client.delete_queue(QueueUrl=load.queue_url)
         call.forward()
 
-    load.proxies.sqs.fault = fault(RECEIVE, delete_the_queue, range(1, 2))
+    load.proxies.sqs.fault = Fault(RECEIVE, delete_the_queue, range(1, 2))
     with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
         load.run()
     load.client.create_queue(QueueName=load.queue_url.rsplit("/", 1)[1])
-    merge("the next run", window=None, drained=[])
+    merge("the next run", "queue", window=None, drained=[])
     [(rows,)] = load.ask("select count(*) from public.user_logins")
     [(bad,)] = load.ask("select count(*) from login_etl.rejected_messages")
     assert rows + bad == len(load.proxies.sqs.received) == 10

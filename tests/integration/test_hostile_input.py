@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from include.drain import drain_queue, sort_out
 from include.masking import Keyring
 from include.merge import Merged, merge_batches
-from include.reconciliation import reconcile, sum_run
+from include.reconciliation import reconcile, run_batches
 from include.sealing import unseal
 from include.sqs import Message, backlog
 from include.staging import Drain, stage
@@ -211,7 +211,7 @@ def test_each_body_that_sqs_takes_comes_through_the_drain(sqs, queue_url, ready)
         sqs, queue_url, ready, Keyring([KEY]), drain=RUN, messages=len(cases) + 1, seconds=60, threads=1
     )
     merge_batches(ready)
-    reconcile(sum_run(ready, RUN.run_id), Merged(), counts)
+    reconcile(run_batches(ready, RUN.run_id, "queue"), Merged(), counts)
     assert backlog(sqs, queue_url) == 0
     assert counts["received"] == counts["deleted"] == len(cases) > len(CORPUS) * 0.9
 
@@ -259,7 +259,7 @@ def test_fuzzed_bodies(ready):
         reasons.update(result for result in results if isinstance(result, str))
 
     check()
-    reconcile(sum_run(ready, RUN.run_id), Merged(), {})
+    reconcile(run_batches(ready, RUN.run_id, "queue"), Merged(), {})
     print(f"{dict(counts)}, {len(reasons)} reasons: {reasons.most_common(12)}")
     assert counts["received"] >= BODIES
     assert min(counts["staged"], counts["rejected"]) > 0.1 * counts["received"]

@@ -3,9 +3,11 @@
 import json
 import os
 import resource
+import traceback
 from contextlib import contextmanager
 
 import pytest
+from psycopg.errors import CheckViolation
 
 from include.pipeline import set_up
 from sandbox.events import send
@@ -48,9 +50,11 @@ def talkative(local):
         for name, value in TALKATIVE.items():
             server.execute(f"alter system set {name} = '{value}'".encode())
         server.execute("select pg_reload_conf()")
-        yield
-        server.execute("alter system reset all")
-        server.execute("select pg_reload_conf()")
+        try:
+            yield
+        finally:
+            server.execute("alter system reset all")
+            server.execute("select pg_reload_conf()")
 
 
 @pytest.fixture
@@ -98,6 +102,37 @@ def test_a_failing_copy_and_a_failing_merge(
     ):  # of a row that public.user_logins refuses Postgres logs what the table holds
         silent["Postgres's log"] = logged
     assert leaks(silent, VALUES) == []
+
+
+def test_an_answer_that_cannot_be_read(empty_warehouse, watched, proxies, sqs, queue_url, tmp_path):
+    """Not even where Airflow shows local variables, and whole messages are in them."""
+
+    def forget_attributes(call):
+        call.forward()
+        for message in call.answer.get("Messages", []):
+            del message["Attributes"]
+
+    proxies.sqs.fault = forget_attributes
+    send(sqs, queue_url, iter([json.dumps(EVENT)]))
+    code, output = run_dag(watched | {"AIRFLOW_CONN_AWS_SQS": proxies.environment["AIRFLOW_CONN_AWS_SQS"]})
+    assert code != 0
+    assert "gives messages without a UUID, SentTimestamp or ApproximateReceiveCount" in output
+    told = (tmp_path / "callback.log").read_bytes()
+    places = everywhere(empty_warehouse, watched) | {"the output": output.encode(), "the callback": told}
+    del places["Postgres's log"]  # which knows nothing of it, but something of earlier tests
+    assert leaks(places, VALUES) == []
+
+
+def test_a_failing_copy_that_a_constraint_refuses(empty_warehouse, watched, sqs, queue_url):
+    """Then Postgres logs the row, as it would be in the table: masked."""
+    with empty_warehouse.connect() as owner:
+        owner.execute("alter table login_etl.staging_logins add constraint nobody check (user_id = '')")
+    send(sqs, queue_url, iter([json.dumps(EVENT)]))
+    with talkative(empty_warehouse), pytest.raises(CheckViolation) as caught:
+        run(queue_url, "a run", 1)
+    logged = (empty_warehouse.home / "postgres" / "log").read_bytes()
+    assert leaks({"Postgres's log": logged}, [ADDRESS, DEVICE]) == []
+    assert leaks({"the error": "".join(traceback.format_exception(caught.value)).encode()}, VALUES) == []
 
 
 def drain_without_a_limit(queue_url):

@@ -154,11 +154,12 @@ def test_dead_handles_are_counted_and_other_failures_tried_again(sqs, queue_url,
         [failed(0, "InternalError", sender=False)],
     ]  # fmt: skip
     asked = [["handle 0", "handle 1", "handle 2"], ["handle 1", "handle 2"], ["handle 1"]]
-    for failures, handles in zip(answers, asked, strict=True):
+    deleted = [[], ["1"], []]
+    for failures, handles, done in zip(answers, asked, deleted, strict=True):
         entries = [{"Id": str(number), "ReceiptHandle": handle} for number, handle in enumerate(handles)]
         stubbed.add_response(
             "delete_message_batch",
-            {"Successful": [], "Failed": failures},
+            {"Successful": [{"Id": name} for name in done], "Failed": failures},
             {"QueueUrl": queue_url, "Entries": entries},
         )
     assert delete(sqs, queue_url, messages, pool=pool) == Deletes(deleted=1, failed=1, expired=1)

@@ -14,11 +14,11 @@ from include.login import RejectedMessage, parse
 from include.masking import Keyring
 from include.merge import Merged, merge_batches
 from include.partitions import make_partitions
-from include.pipeline import merge, replay_rejected
+from include.pipeline import forget_rejected, merge, replay_rejected
 from include.queue_check import check_queue
-from include.rejected import Selection, expire_bodies, replay, selection
-from include.sqs import Deletes
-from include.staging import Drain
+from include.rejected import Selection, expire_bodies, replay, retention, selection
+from include.sqs import Deletes, Message
+from include.staging import Drain, stage
 from include.warehouse_check import prepare_warehouse
 from sandbox.events import send
 from tests.queues import left_on, show_again
@@ -74,7 +74,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, dr
     before = state(ready)
     caplog.set_level("INFO")
     counts = replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)
-    assert counts == {"read": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "staged": 0}
+    assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
     assert state(ready) == before
     assert [line.split() for line in caplog.text.splitlines() if ":" in line][-3:] == [
         ["app_version:", "version", "app_version:", "version", "1"],
@@ -87,10 +87,10 @@ def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, dra
     drain(BODIES)
     merge_batches(ready)
     counts = replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
-    assert counts == {"read": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "staged": 2}
+    assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 2, "staged": 2}
     assert merge_batches(ready) == Merged(batches=1, staged=2, inserted=2)
     again = replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
-    assert again == {"read": 2, "valid": 0, "unreadable": 0, "still_rejected": 2, "staged": 0}
+    assert again == {"opened": 2, "valid": 0, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
     assert merge_batches(ready) == Merged()
 
     rows = ready.execute(ROWS).fetchall()
@@ -132,7 +132,7 @@ def test_a_replayed_message_that_is_rejected_again_stays_replayed(sqs, queue_url
         drain([login("a")])
     replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
     drain()
-    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["read"] == 0
+    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["opened"] == 0
     assert merge_batches(ready).inserted == 1
 
 
@@ -140,14 +140,13 @@ def test_reasons_times_and_a_limit_select(ready, keyring, drain):
     drain([*BODIES, '{"user_id": "e", "app_version": "1.2.3", "ip": 5}', '{"user_id": 5, "ip": 5}'])
 
     def read(**selected):
-        return replay(ready, keyring, Selection(**{"limit": 1000} | selected), drain=REPLAY, dry_run=True)["read"]
+        return replay(ready, keyring, Selection(**{"limit": 1000} | selected), drain=REPLAY, dry_run=True)["opened"]
 
     assert read() == 6
     assert read(rules=["app_version: version"]) == 3
     assert read(rules=["ip: string_type"]) == 2
     assert read(rules=["user_id: string_type", "body: json_invalid"]) == 2
-    assert read(rules=["ip"]) == 0
-    assert read(limit=2) == 2
+    assert read(rules=["made: up"]) == 0
     now = datetime.now(UTC)
     hour = timedelta(hours=1)
     assert read(start=now - hour, stop=now + hour) == 6
@@ -163,9 +162,43 @@ def test_pages_are_bounded_in_messages_and_bytes_and_none_is_left_out(ready, key
         with monkeypatch.context() as patch:
             for name, value in bounds.items():
                 patch.setattr(rejected, name, value)
-            assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["read"] == 20
+            assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["opened"] == 20
         assert [len(found) for found in pages] == sizes
         pages.clear()
+
+
+def test_the_limit_is_what_is_loaded_however_many_hopeless_ones_come_first(ready, keyring, drain, caplog):
+    drain(["nonsense"] * 9 + [login("hopeless", "1.2.3.4")] * 9)
+    drain([login(f"user {number}") for number in range(7)])
+    few = Selection(limit=3)
+    assert replay(ready, keyring, few, drain=REPLAY, dry_run=True)["valid"] == 3
+    assert [replay(ready, keyring, few, drain=REPLAY, dry_run=False)["staged"] for _ in range(4)] == [3, 3, 1, 0]
+    assert caplog.text.count("stopped at the limit") == 3
+    assert merge_batches(ready).inserted == 7
+
+
+def test_a_forgotten_message_that_comes_again_is_kept_again(sqs, queue_url, ready, keyring, drain, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+        drain([login("a")])
+    ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
+    expire_bodies(ready, days=30)
+    drain()
+    assert expire_bodies(ready, days=30) == 0
+    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["staged"] == 1
+
+
+def test_two_drains_that_hold_the_same_rejects_do_not_deadlock(local, ready, keyring):
+    now = datetime.now(UTC)
+    rejects = [(Message(uuid4(), now, 1, "x"), RejectedMessage([("body", "made_up")])) for _ in range(800)]
+
+    def one(pairs):
+        with local.connect(user="pipeline") as connection:
+            return stage(connection, [], pairs, keyring=keyring, drain=RUN).rejected
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            assert list(pool.map(one, (rejects, rejects[::-1]))) == [800, 800]
 
 
 def test_two_replays_at_once_load_each_message_once(local, ready, keyring, drain, monkeypatch):
@@ -189,7 +222,7 @@ def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no
     )
     chain = Keyring([old, new])
     counts = replay(ready, chain, ALL, drain=REPLAY, dry_run=False)
-    assert counts == {"read": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "staged": 2}
+    assert counts == {"opened": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "received": 2, "staged": 2}
     masks = ready.execute("select distinct left(masked_ip, 8) from login_etl.staging_logins where batch_id = 2")
     assert masks.fetchall() == [(chain.kid,)]
 
@@ -201,7 +234,7 @@ def test_bodies_are_forgotten_after_a_while_and_their_account_stays(ready, keyri
     )
     assert expire_bodies(ready, days=30) == 3
     assert expire_bodies(ready, days=30) == 0
-    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["read"] == 1
+    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["opened"] == 1
     assert ready.execute("select count(*), count(sealed_body) from login_etl.rejected_messages").fetchall() == [(4, 1)]
 
 
@@ -212,9 +245,23 @@ def test_a_replay_needs_no_run_before_it_today(ready, connected, drain, keyring,
         "select inhrelid::regclass::text from pg_inherits where inhparent = 'login_etl.staging_logins'::regclass"
     ).fetchall():
         ready.execute(f"drop table {name}".encode())
-    assert replay_rejected(ALL, drain=REPLAY, dry_run=False)["read"] == 0
+    assert replay_rejected(ALL, drain=REPLAY, dry_run=False)["opened"] == 0
     assert make_partitions(ready) == []
-    assert merge("a replay", window=None, drained=[])["merged_batches"] == 0
+    assert merge("a replay", "rejected_messages", window=None, drained=[])["merged_batches"] == 0
+
+
+def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, drain):
+    drain(BODIES)
+    ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
+    ready.execute("create unique index on public.user_logins (user_id, create_date)")
+    assert forget_rejected(days=30) == 4
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "30.5", "many", "4000", "٣"])
+def test_a_retention_that_is_no_number_of_days_is_one_sentence(text):
+    assert retention("15") == 15
+    with pytest.raises(SetupError, match="variable user_logins_keep_rejected_days is not a number of days from 1 to"):
+        retention(text)
 
 
 NOTHING = {"limit": 7, "reasons": None, "rejected_from": None, "rejected_to": None}
@@ -223,6 +270,8 @@ NOTHING = {"limit": 7, "reasons": None, "rejected_from": None, "rejected_to": No
 def test_params_select():
     assert selection(NOTHING) == Selection(limit=7)
     assert selection(NOTHING | {"reasons": []}) == Selection(limit=7)
+    copied = selection(NOTHING | {"reasons": ["ip: string_type; user_id: missing ", "", "body: json_invalid"]})
+    assert copied.rules == ["ip: string_type", "user_id: missing", "body: json_invalid"]
     chosen = selection(
         NOTHING
         | {"reasons": ["ip: string_type"], "rejected_from": "2026-01-01T00:00Z", "rejected_to": "2026-01-02T00:00Z"}

@@ -10,6 +10,7 @@ import pytest
 
 from include.connections import warehouse_connection
 from include.failures import SetupError
+from include.merge import RefusedError
 from include.pipeline import drain, merge, set_up
 from include.reconciliation import Unbalanced
 from include.sqs import backlog
@@ -83,9 +84,9 @@ def test_a_merge_that_does_not_add_up_fails(warehouse, connections, sqs, queue_u
     counts = drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)
     warehouse.execute("delete from login_etl.staging_logins where user_id < '8'")
     with pytest.raises(Unbalanced, match="merged 10 ≠ inserted"):
-        merge("a later run", window=None, drained=[])
+        merge("a later run", "queue", window=None, drained=[])
     with pytest.raises(Unbalanced, match="staged 10 ≠ inserted"):
-        merge(RUN.run_id, window=None, drained=[counts])
+        merge(RUN.run_id, "queue", window=None, drained=[counts])
 
 
 def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
@@ -93,14 +94,17 @@ def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
     assert check("", window=Window(None, None)) is None
 
 
-@pytest.mark.parametrize("table", ["login_etl.staging_logins", "public.user_logins"])
-def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, table):
+@pytest.mark.parametrize(
+    ("table", "error"),
+    [("login_etl.staging_logins", psycopg.errors.CheckViolation), ("public.user_logins", RefusedError)],
+)
+def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, table, error):
     check(queue_url)
     send(sqs, queue_url, iter(['{"user_id": "somebody", "ip": "192.0.2.1"}']))
     warehouse.execute(f"alter table {table} add constraint nobody check (user_id <> 'somebody')")
-    with pytest.raises(psycopg.errors.CheckViolation, match='violates check constraint "nobody"') as caught:  # noqa: PT012
+    with pytest.raises(error, match='violates check constraint "nobody"') as caught:  # noqa: PT012
         drain({"messages": 1, "threads": 1}, queue_url, drain=RUN, seconds=60)
-        merge("a run", window=None, drained=[])
+        merge("a run", "queue", window=None, drained=[])
     assert "somebody" not in "".join(traceback.format_exception(caught.value))
 
 

@@ -53,7 +53,12 @@ def at_once(*steps):
 
 def drain_all(queue_url, run_id):
     task = Drain(run_id, 0, 1, datetime.now(UTC))
-    merge(run_id, window=None, drained=[drain({"messages": 200, "threads": 4}, queue_url, drain=task, seconds=30)])
+    merge(
+        run_id,
+        "queue",
+        window=None,
+        drained=[drain({"messages": 200, "threads": 4}, queue_url, drain=task, seconds=30)],
+    )
 
 
 def test_two_runs(empty_warehouse, airflow_connections, expected, sqs, queue_url):

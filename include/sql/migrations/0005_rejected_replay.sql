@@ -14,12 +14,12 @@ where batches.batch_id = rejected_messages.batch_id;
 create index rejected_messages_with_body on login_etl.rejected_messages (rejected_at, message_id)
 where sealed_body is not null;
 
--- One row for each run. Deletes are unknown for batches of rejected messages, which are on no queue, and for
--- batches whose task was killed between commit and delete: their messages come again.
+-- One row for each run. Deletes are unknown for batches of rejected messages, which are on no queue, and for batches
+-- whose task ended between commit and the record of its deletes: what is still on the queue comes again.
 create view login_etl.history as
 select
     run_id,
-    min(source) as source,
+    source,
     min(started_at) as started_at,
     max(merged_at) as merged_at,
     count(*) as batches,
@@ -40,4 +40,4 @@ select
             or received <> deleted + expired + delete_failed
     ) as unbalanced_batches
 from login_etl.batches
-group by run_id;
+group by run_id, source;

@@ -11,7 +11,7 @@ import pytest
 from include.connections import warehouse_connection
 from include.failures import SetupError
 from include.merge import RefusedError
-from include.pipeline import drain, merge, set_up
+from include.pipeline import drain, forget_rejected, merge, set_up
 from include.reconciliation import Unbalanced
 from include.sqs import backlog
 from include.staging import Drain
@@ -66,6 +66,26 @@ def test_a_swapped_key_stops_a_run_and_a_cleared_drain(empty_warehouse, connecti
         with pytest.raises(SetupError, match="which is not in this keyring's chain"):
             step()
     assert backlog(sqs, queue_url) == 10
+
+
+def test_tasks_cleared_after_a_deploy_bring_the_schema_up_to_date(warehouse, connections, sqs, queue_url):
+    check(queue_url)
+    send(sqs, queue_url, sample_events(20, 1))
+
+    def back_to_an_earlier_version():
+        warehouse.execute(
+            "drop view login_etl.history; drop index login_etl.rejected_messages_with_body;"
+            "alter table login_etl.batches drop column source;"
+            "alter table login_etl.rejected_messages drop column rejected_at, drop column replayed_in;"
+            "delete from login_etl.schema_migrations where version = 5"
+        )
+
+    back_to_an_earlier_version()
+    assert drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)["received"] == 10
+    back_to_an_earlier_version()
+    assert merge(RUN.run_id, "queue", window=None, drained=[])["merged_batches"] == 1
+    back_to_an_earlier_version()
+    assert forget_rejected(days=1) == 0
 
 
 def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connections, sqs, queue_url):

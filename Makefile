@@ -37,7 +37,7 @@ stop: $(INSTALLED) ## Stop the local servers that make env started
 	@$(BIN)/python -m sandbox stop
 
 test: $(INSTALLED) ## Run every test, in two processes
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults for an hour (SECONDS=3600)
 	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_soak.py)

@@ -66,7 +66,7 @@ def merge(run_id: str, source: str, *, window: Window | None, drained: Iterable[
         rebuilt = rebuild(warehouse, window) if window else 0
         batches = [] if window else run_batches(warehouse, run_id, source)
     if not window:
-        log.info("%s", run_table(batches))
+        log.info("this run:\n%s", run_table(batches))
     merged.check()
     reconcile(batches, merged, reported)
     return {

@@ -62,7 +62,7 @@ def run_table(batches: Sequence[BatchCounts]) -> str:
         [f"drain {index}, try {number}" if index >= 0 else f"try {number}", *_sums(list(tried))]
         for (index, number), tried in groupby(batches, key=lambda batch: (batch.map_index, batch.try_number))
     ]
-    headers = ["", "batches", *map(_spelled, COLUMNS)]
+    headers = ["", "batches", *(name.replace("_", "\n") for name in COLUMNS)]
     table: str = tabulate([*lines, ["this run", *_sums(batches)]], headers, intfmt=",")
     return table
 

@@ -133,6 +133,7 @@ class Load:
         assert sorted(user for (user,) in rows) == self.users
         assert self.ask("select count(*) from login_etl.rejected_messages") == [(MESSAGES // 10,)]
         assert self.ask("select * from login_etl.history where unbalanced_batches is not null") == []
+        assert self.ask("select sum(inserted) from login_etl.history") == [(len(self.users),)]
         assert left_on(self.client, self.queue_url) == 0
         return counts
 

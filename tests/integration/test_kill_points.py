@@ -21,6 +21,7 @@ from tests.worker import Conversation, exit_code, replay_all, run, run_in_small_
 # soak takes them all.
 CHANGES = re.compile(r"SQS|Postgres (COMMIT|copy|insert|update|create|alter|do|with moved)")
 EVERY_POINT = "SOAK_SECONDS" in os.environ
+INSERTED = "select (select sum(inserted) from login_etl.history), (select count(*) from public.user_logins)"
 SCHEMA = """
 select table_schema, table_name, column_name::text, data_type from information_schema.columns
 where table_schema in ('public', 'login_etl')
@@ -71,6 +72,8 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
     assert (
         warehouse.execute("select run_id from login_etl.history where unbalanced_batches is not null").fetchall() == []
     )
+    [(inserted, there)] = warehouse.execute(INSERTED).fetchall()
+    assert inserted == there
     [(bad,)] = warehouse.execute("select count(*) from login_etl.rejected_messages").fetchall()
     assert bad == (len(kill_points) + 1) * MESSAGES // 10
     print(f"\n{len(kill_points)} kill points of a run")

@@ -8,6 +8,7 @@ from contextlib import nullcontext
 
 from include.warehouse_check import prepare_warehouse
 from tests.integration.test_failing_postgres import crash, wait_until_it_answers
+from tests.integration.test_kill_points import INSERTED
 from tests.queues import MESSAGES, left_on, send_events, show_again
 from tests.worker import exit_code, run, run_in_small_chunks
 
@@ -98,6 +99,8 @@ def test_random_faults(local, empty_warehouse, proxies, connected, impatient, sq
             assert sorted(user for (user,) in rows) == sorted(users)
             wrong = warehouse.execute("select * from login_etl.history where unbalanced_batches is not null").fetchall()
             assert wrong == []
+            [(inserted, there)] = warehouse.execute(INSERTED).fetchall()
+            assert inserted == there
         rounds, faults, events = rounds + 1, faults + len(disturbances.done), events + WORKERS * MESSAGES
         tell(f"round {rounds}, {deadline - time.monotonic():.0f} s left: exits {exits}, {disturbances.done}")
     tell(f"{rounds} rounds, {faults} faults, {events} events: none lost, none doubled")

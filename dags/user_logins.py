@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
 from include.connections import AWS, USER_LOGINS
-from include.retries import RETRIES
+from include.retries import DRAIN_RETRIES, RETRIES
 from include.staging import Drain
 from include.window import rebuild_window
 from sqs_backlog_sensor import SqsBacklogSensor
@@ -63,6 +63,7 @@ def user_logins():
         return pipeline.plan(queue_url, max_messages=params["max_messages"], max_workers=params["max_workers"])
 
     @task(
+        **DRAIN_RETRIES,
         execution_timeout=timedelta(seconds=MAX_SECONDS + 600),
         map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
     )

@@ -26,13 +26,6 @@ log = logging.getLogger(__name__)
 COUNTS = ("received", "staged", "rejected", "deleted", "delete_failed", "expired")
 
 
-class NothingDeletedError(Exception):
-    """A batch is landed and all its messages are still on the queue, hidden for a while.
-
-    Not for a retry: it would find the queue empty and hide the failure. The next run sees them again.
-    """
-
-
 def drain_queue(
     sqs: SQSClient,
     queue_url: str,
@@ -48,7 +41,7 @@ def drain_queue(
 
     The client is shared by `threads` threads; the connection must be in autocommit mode and is used
     by the calling thread only. Returns the sums of COUNTS. A crash anywhere repeats a chunk, and
-    the merge recognises the repetition; none is lost. Raises NothingDeletedError where nothing of a
+    the merge recognises the repetition; none is lost. Raises RuntimeError where nothing of a
     chunk can be deleted: going on would land the same messages again and again.
     """
     totals = Counter(dict.fromkeys(COUNTS, 0))
@@ -80,7 +73,7 @@ def drain_queue(
             totals.update(counts)
             log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in counts.items()))
             if not deletes.deleted:
-                raise NothingDeletedError(
+                raise RuntimeError(
                     f"batch {batch.batch_id} is landed, but none of its {batch.received} messages is deleted "
                     f"({deletes.failed} failed, {deletes.expired} too late): they come again, and are recognised"
                 )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ConnectionError as EndpointError
 from botocore.exceptions import HTTPClientError
 
+from include.aws_errors import explained
 from include.failures import SetupError
-from include.sqs import Source, delete_once, explained
+from include.sqs import Source, delete_once
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -5,19 +5,14 @@ from datetime import timedelta
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from include.drain import NothingDeletedError
 from include.failures import SetupError
 from include.merge import RefusedError
 from include.reconciliation import Unbalanced
+from include.sqs import VISIBILITY_SECONDS
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to mend the set-up"),
-        RetryRule(
-            exception=NothingDeletedError,
-            action=RetryAction.FAIL,
-            reason="a retry would find the queue empty, and nobody would hear of it",
-        ),
         RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="the numbers stay what they are"),
         RetryRule(
             exception=[RefusedError, psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
@@ -34,4 +29,13 @@ RETRIES = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=2),
     "retry_policy": FAIL_FAST,
+}
+
+# A drain is tried again when SQS shows again what the failed try held. Sooner, it would find the queue empty, and a
+# failure that lasts would pass for a success. Once, because each try brings the messages nearer to the dead letters.
+DRAIN_RETRIES = {
+    "retries": 1,
+    "retry_delay": timedelta(seconds=VISIBILITY_SECONDS + 10),
+    "retry_exponential_backoff": False,
+    "max_retry_delay": timedelta(seconds=VISIBILITY_SECONDS + 10),
 }

@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -14,8 +13,9 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID, uuid4
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, ClientError
 
+from include.aws_errors import DENIED, error_name, explained, unusable
 from include.failures import SetupError
 
 if TYPE_CHECKING:
@@ -37,21 +37,6 @@ WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty ans
 # run held is back on the queue in two minutes.
 VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
-DENIED = {"AccessDenied", "AccessDeniedException", "KMS.AccessDeniedException", "KmsAccessDenied"}
-UNUSABLE = DENIED | {
-    "KmsDisabled",
-    "KmsInvalidKeyUsage",
-    "KmsInvalidState",
-    "KmsNotFound",
-    "KmsOptInRequired",
-    "AWS.SimpleQueueService.NonExistentQueue",
-    "QueueDoesNotExist",
-    "InvalidAddress",
-    "InvalidClientTokenId",
-    "InvalidSecurity",
-    "SignatureDoesNotMatch",
-    "UnrecognizedClientException",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +216,7 @@ def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -
         try:
             answer = delete_once(sqs, queue_url, [message.receipt_handle for message in messages])
         except (ClientError, BotoCoreError) as error:
-            log.warning("%d landed messages could not be deleted: %s", len(messages), _name(error))
+            log.warning("%d landed messages could not be deleted: %s", len(messages), error_name(error))
             break
         deleted = {entry["Id"] for entry in answer.get("Successful", [])}
         dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
@@ -249,43 +234,5 @@ def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> DeleteMes
         answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
     for failure in answer.get("Failed", []):
         if failure["Code"] in DENIED:
-            raise SetupError(_unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
+            raise SetupError(unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
     return answer
-
-
-def _name(error: ClientError | BotoCoreError) -> str:
-    """The error's code or class; its text may quote the request."""
-    return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
-
-
-@contextmanager
-def explained(subject: str) -> Iterator[None]:
-    """Turn what AWS says of a wrong queue, key or policy into a SetupError, which is not retried.
-
-    `subject` is what was asked about: a queue's URL, or a connection. botocore has one ClientError
-    for a denial and for throttling. The error's own text stays out: for a wrong signature it quotes
-    the request.
-    """
-    try:
-        yield
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code not in UNUSABLE:
-            raise
-        raise SetupError(_unusable(subject, error.operation_name, code)) from None
-    except NoCredentialsError:
-        raise SetupError("connection aws_sqs: no credentials found: set login and password, or give a role") from None
-
-
-def _unusable(subject: str, operation: str, code: str) -> str:
-    if operation.startswith("Assume"):
-        mend = "check role_arn in connection aws_sqs, and that role's trust policy"
-    elif "Access" in code:
-        mend = f"allow sqs:{operation.removesuffix('Batch')} on it (and kms:Decrypt on its key)"
-    elif code.startswith("Kms"):
-        mend = "check the key that encrypts it"
-    elif "Queue" in code or code == "InvalidAddress":
-        mend = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
-    else:
-        mend = "check login, password and region_name in connection aws_sqs"
-    return f"AWS answered {code} to {operation} on {subject}: {mend}"

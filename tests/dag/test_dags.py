@@ -11,10 +11,10 @@ from airflow.exceptions import ParamValidationError
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk import RetryAction
 
-from include.drain import NothingDeletedError
 from include.failures import SetupError
 from include.merge import RefusedError
 from include.reconciliation import Unbalanced
+from include.sqs import VISIBILITY_SECONDS
 from sqs_backlog_sensor import SqsBacklogSensor
 
 PROJECT = Path(__file__).parents[2]
@@ -111,12 +111,19 @@ def test_every_param_is_described(bag):
             assert dag.params.get_param(name).description
 
 
-def test_every_task_retries_with_back_off_and_ends(bag, dag):
-    for task in (task for one in bag.dags.values() for task in one.tasks):
+def test_every_task_retries_with_back_off_and_ends(bag):
+    for task in (task for dag in bag.dags.values() for task in dag.tasks if task.task_id != "drain_and_mask"):
         assert task.retries == 3
         assert task.retry_exponential_backoff
         assert task.execution_timeout
+
+
+def test_a_drain_is_tried_again_when_the_queue_shows_its_messages_again(dag):
     drain = dag.get_task("drain_and_mask")
+    assert drain.retries == 1
+    assert not drain.retry_exponential_backoff
+    assert drain.retry_delay > timedelta(seconds=VISIBILITY_SECONDS)
+    assert drain.max_retry_delay == drain.retry_delay
     longest = timedelta(seconds=dag.params.get_param("max_seconds").schema["maximum"])
     assert drain.execution_timeout >= longest + timedelta(minutes=5)
 
@@ -127,7 +134,6 @@ def test_every_task_retries_with_back_off_and_ends(bag, dag):
         (SetupError("x"), RetryAction.FAIL),
         (Unbalanced("x"), RetryAction.FAIL),
         (RefusedError("x"), RetryAction.FAIL),
-        (NothingDeletedError("x"), RetryAction.FAIL),
         (psycopg.errors.InsufficientPrivilege("x"), RetryAction.FAIL),
         (psycopg.errors.CheckViolation("x"), RetryAction.FAIL),
         (psycopg.errors.DeadlockDetected("x"), RetryAction.DEFAULT),

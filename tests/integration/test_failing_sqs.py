@@ -7,10 +7,10 @@ import pytest
 from airflow.sdk import RetryAction
 from botocore.exceptions import BotoCoreError, ClientError
 
-from include.drain import NothingDeletedError
 from include.failures import SetupError
 from include.pipeline import merge
 from include.retries import FAIL_FAST
+from tests.queues import show_again
 
 RECEIVE, DELETE = "ReceiveMessage", "DeleteMessageBatch"
 ALWAYS = range(10**6)
@@ -213,6 +213,35 @@ def test_the_run_recovers(load, disturbance, counts, repeated):
             10,
             id="a token expires",
         ),
+        pytest.param(
+            Fault(DELETE, refuse("ServiceUnavailable", 503)),
+            RuntimeError,
+            r"batch 1 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
+            10,
+            id="deletes keep failing",
+        ),
+        pytest.param(Fault(DELETE, reset), RuntimeError, "10 failed, 0 too late", 10, id="deletes are reset"),
+        pytest.param(
+            Fault(DELETE, keep_all("InternalError", sender_fault=False)),
+            RuntimeError,
+            "10 failed, 0 too late",
+            10,
+            id="each delete fails",
+        ),
+        pytest.param(
+            Fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
+            RuntimeError,
+            "0 failed, 10 too late",
+            10,
+            id="each handle has expired",
+        ),
+        pytest.param(
+            Fault(DELETE, lambda call: call.reply({})),
+            RuntimeError,
+            "10 failed, 0 too late",
+            10,
+            id="a delete's answer says nothing",
+        ),
     ],
 )
 def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, landed):
@@ -227,35 +256,6 @@ def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, 
 @pytest.mark.parametrize(
     ("disturbance", "error", "sentence", "landed"),
     [
-        pytest.param(
-            Fault(DELETE, refuse("ServiceUnavailable", 503)),
-            NothingDeletedError,
-            r"batch 1 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
-            10,
-            id="deletes keep failing",
-        ),
-        pytest.param(Fault(DELETE, reset), NothingDeletedError, "10 failed, 0 too late", 10, id="deletes are reset"),
-        pytest.param(
-            Fault(DELETE, keep_all("InternalError", sender_fault=False)),
-            NothingDeletedError,
-            "10 failed, 0 too late",
-            10,
-            id="each delete fails",
-        ),
-        pytest.param(
-            Fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
-            NothingDeletedError,
-            "0 failed, 10 too late",
-            10,
-            id="each handle has expired",
-        ),
-        pytest.param(
-            Fault(DELETE, lambda call: call.reply({})),
-            NothingDeletedError,
-            "10 failed, 0 too late",
-            10,
-            id="a delete's answer says nothing",
-        ),
         pytest.param(
             Fault(RECEIVE, without("Attributes"), ALWAYS[1:]),
             SetupError,
@@ -306,6 +306,16 @@ def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, error, s
         load.run()
     assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.FAIL
     assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
+    load.settle()
+
+
+def test_a_failure_that_lasts_is_met_again_by_the_retry(load):
+    """Which comes when SQS shows the messages again; until then the queue looks empty."""
+    load.proxies.sqs.fault = Fault(DELETE, refuse("ServiceUnavailable", 503))
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="10 failed, 0 too late"):
+            load.run()
+        show_again(load.client, load.queue_url, [message["ReceiptHandle"] for message in load.proxies.sqs.received])
     load.settle()
 
 

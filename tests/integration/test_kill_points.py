@@ -28,6 +28,8 @@ where table_schema in ('public', 'login_etl')
 union all
 select schemaname, tablename, indexname, indexdef from pg_indexes where schemaname in ('public', 'login_etl')
 union all
+select 'partitions', inhparent::regclass::text, inhrelid::regclass::text, '' from pg_inherits
+union all
 select 'ledger', name, '', '' from login_etl.schema_migrations
 order by 1, 2, 3, 4
 """

@@ -178,6 +178,16 @@ def test_the_run_recovers(load, disturbance, counts, repeated):
     assert load.settle()["received"] == repeated
 
 
+def failure(load, disturbance, error, sentence, landed):
+    """The error that the disturbed run ends with, once so many messages are landed; nothing is lost by it."""
+    load.proxies.sqs.fault = disturbance
+    with pytest.raises(error, match=sentence) as caught:
+        load.run()
+    assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
+    load.settle()
+    return caught.value
+
+
 @pytest.mark.parametrize(
     ("disturbance", "error", "sentence", "landed"),
     [
@@ -245,68 +255,48 @@ def test_the_run_recovers(load, disturbance, counts, repeated):
     ],
 )
 def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, landed):
-    load.proxies.sqs.fault = disturbance
-    with pytest.raises(error, match=sentence) as caught:
-        load.run()
-    assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.DEFAULT
-    assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
-    load.settle()
+    met = failure(load, disturbance, error, sentence, landed)
+    assert FAIL_FAST.evaluate(met, 1, 3).action is RetryAction.DEFAULT
 
 
 @pytest.mark.parametrize(
-    ("disturbance", "error", "sentence", "landed"),
+    ("disturbance", "sentence"),
     [
         pytest.param(
             Fault(RECEIVE, without("Attributes"), ALWAYS[1:]),
-            SetupError,
             "gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: check that endpoint_url",
-            10,
             id="a server that is no SQS",
         ),
         pytest.param(
             Fault(DELETE, refuse("AccessDenied", 403)),
-            SetupError,
             "AccessDenied to DeleteMessageBatch on .*: allow sqs:DeleteMessage on it",
-            10,
             id="deletes are denied",
         ),
         pytest.param(
             Fault(DELETE, keep_all("AccessDenied", sender_fault=True)),
-            SetupError,
             "AccessDenied to DeleteMessageBatch on .*: allow sqs:DeleteMessage on it",
-            10,
             id="each delete is denied",
         ),
         pytest.param(
             Fault(RECEIVE, refuse("AccessDeniedException"), ALWAYS[1:]),
-            SetupError,
             "AccessDeniedException to ReceiveMessage on .*: allow sqs:ReceiveMessage on it",
-            10,
             id="receives are denied",
         ),
         pytest.param(
             Fault(RECEIVE, refuse("KmsAccessDenied"), ALWAYS[1:]),
-            SetupError,
             "kms:Decrypt on its key",
-            10,
             id="the key is denied",
         ),
         pytest.param(
             Fault(RECEIVE, refuse("KmsDisabled"), ALWAYS[1:]),
-            SetupError,
             "the key that encrypts it",
-            10,
             id="the key is disabled",
         ),
     ],
 )
-def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, error, sentence, landed):
-    load.proxies.sqs.fault = disturbance
-    with pytest.raises(error, match=sentence) as caught:
-        load.run()
-    assert FAIL_FAST.evaluate(caught.value, 1, 3).action is RetryAction.FAIL
-    assert load.ask("select sum(received) from login_etl.batches") == [(landed,)]
-    load.settle()
+def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, sentence):
+    met = failure(load, disturbance, SetupError, sentence, landed=10)
+    assert FAIL_FAST.evaluate(met, 1, 3).action is RetryAction.FAIL
 
 
 def test_a_failure_that_lasts_is_met_again_by_the_retry(load):

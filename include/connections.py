@@ -28,8 +28,8 @@ WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
 USER_LOGINS = Asset("user_logins", uri="postgres://warehouse/postgres/public/user_logins")
 
-# Reads outlast the long poll; "standard" retries throttling and 5xx with back-off. All tries together take less than
-# half of the time for which SQS hides what the other threads have received.
+# Reads outlast the long poll; "standard" retries throttling and 5xx with back-off. All tries of a call, about a minute
+# at worst, end before SQS shows again what the other threads have received.
 BOTOCORE = Config(
     connect_timeout=5,
     read_timeout=10,

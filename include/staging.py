@@ -53,8 +53,8 @@ def stage(
 
     The connection must be in autocommit mode; inside a transaction of the caller's, that one commits.
     A second copy of a message is staged again, for the merge to recognise; a second copy of a reject
-    is ignored. Needs today's partition of the staging table. psycopg's LockNotAvailable where
-    somebody keeps a table locked.
+    is ignored, unless the body of the first is forgotten. Needs today's partition of the staging
+    table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
     messages = [message for message, _ in (*logins, *rejects)]
     with connection.transaction(), connection.cursor() as cursor:

@@ -18,7 +18,7 @@ SOAK = "SOAK_SECONDS" in os.environ
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 ROUNDS = 10_000
 WORKERS = 2
-# A round says about 300 things to its servers, so that most workers meet a fault and some do not.
+# Of about a hundred calls and statements a round, so that many rounds meet a fault, and some none.
 PROBABILITY = 0.01
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,9 @@ from psycopg.pq import TransactionStatus
 
 from include.login import Login, RejectedMessage, parse
 from include.masking import Keyring
-from include.sqs import Message, delete, receive
-from include.staging import Drain, stage
+from include.receiver import receive
+from include.sqs import Deletes, Message, delete
+from include.staging import Batch, Drain, stage
 from include.statements import statement
 
 if TYPE_CHECKING:
@@ -24,6 +27,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COUNTS = ("received", "staged", "rejected", "deleted", "delete_failed", "expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """A committed batch, and the deletes of its messages, which are on their way."""
+
+    batch: Batch
+    deletes: Iterator[Deletes]
 
 
 def drain_queue(
@@ -39,46 +50,32 @@ def drain_queue(
 ) -> dict[str, int]:
     """Move at most `messages` from the queue to staging, receiving for at most `seconds`.
 
-    The client is shared by `threads` threads; the connection must be in autocommit mode and is used
-    by the calling thread only. Returns the sums of COUNTS. A crash anywhere repeats a chunk, and
-    the merge recognises the repetition; none is lost. Raises RuntimeError where nothing of a
-    chunk can be deleted: going on would land the same messages again and again.
+    While the calling thread lands a chunk, which becomes a batch, `threads` threads delete the one
+    before it and receive the next. They share the client; the connection must be in autocommit mode
+    and is used by the calling thread only. Returns the sums of COUNTS. A crash anywhere repeats what is
+    on its way, and the merge recognises the repetition; none is lost. Raises RuntimeError where nothing
+    of a chunk can be deleted: going on would land the same messages again and again.
     """
     totals = Counter(dict.fromkeys(COUNTS, 0))
     deadline = monotonic() + seconds
-    with ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool:
-        for chunk in receive(sqs, queue_url, limit=messages, deadline=deadline, threads=threads, pool=pool):
-            logins, rejects = sort_out(chunk)
-            batch = stage(connection, logins, rejects, keyring=keyring, drain=drain)
-            if connection.info.transaction_status != TransactionStatus.IDLE:
-                raise RuntimeError("the batch is not committed: its messages must not be deleted")
-            deletes = delete(sqs, queue_url, chunk, pool=pool)
-            connection.execute(
-                statement("record_deletes"),
-                {
-                    "batch_id": batch.batch_id,
-                    "deleted": deletes.deleted,
-                    "failed": deletes.failed,
-                    "expired": deletes.expired,
-                },
-            )
-            counts = {
-                "received": batch.received,
-                "staged": batch.staged,
-                "rejected": batch.rejected,
-                "deleted": deletes.deleted,
-                "delete_failed": deletes.failed,
-                "expired": deletes.expired,
-            }
-            totals.update(counts)
-            log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in counts.items()))
-            if not deletes.deleted:
-                raise RuntimeError(
-                    f"batch {batch.batch_id} is landed, but none of its {batch.received} messages is deleted "
-                    f"({deletes.failed} failed, {deletes.expired} too late): they come again, and are recognised"
-                )
-            if deletes.deleted < batch.received:
-                log.warning("landed messages that are still on the queue will come again, and be recognised")
+    fifo = queue_url.endswith(".fifo")  # nothing more of a message group is shown until its messages are deleted
+    landed: deque[Landed] = deque()
+    with (
+        ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool,
+        closing(receive(sqs, queue_url, limit=messages, deadline=deadline, threads=threads, pool=pool)) as chunks,
+    ):
+        try:
+            for chunk in chunks:
+                logins, rejects = sort_out(chunk)
+                batch = stage(connection, logins, rejects, keyring=keyring, drain=drain)
+                if connection.info.transaction_status != TransactionStatus.IDLE:
+                    raise RuntimeError("the batch is not committed: its messages must not be deleted")
+                landed.append(Landed(batch, delete(sqs, queue_url, chunk, pool=pool)))
+                while len(landed) > (0 if fifo else 1):
+                    totals.update(finish(connection, landed.popleft()))
+        finally:  # also where a landing or a receive fails
+            while landed:
+                totals.update(finish(connection, landed.popleft()))
     return dict(totals)
 
 
@@ -94,3 +91,34 @@ def sort_out(
         except RejectedMessage as reject:
             rejects.append((message, reject.with_traceback(None)))
     return logins, rejects
+
+
+def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:
+    """Wait for a batch's deletes, record and log them, and return the batch's COUNTS."""
+    batch, deletes = landed.batch, sum(landed.deletes, start=Deletes())
+    connection.execute(
+        statement("record_deletes"),
+        {
+            "batch_id": batch.batch_id,
+            "deleted": deletes.deleted,
+            "failed": deletes.failed,
+            "expired": deletes.expired,
+        },
+    )
+    counts = {
+        "received": batch.received,
+        "staged": batch.staged,
+        "rejected": batch.rejected,
+        "deleted": deletes.deleted,
+        "delete_failed": deletes.failed,
+        "expired": deletes.expired,
+    }
+    log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in counts.items()))
+    if not deletes.deleted:
+        raise RuntimeError(
+            f"batch {batch.batch_id} is landed, but none of its {batch.received} messages is deleted "
+            f"({deletes.failed} failed, {deletes.expired} too late): they come again, and are recognised"
+        )
+    if deletes.deleted < batch.received:
+        log.warning("landed messages that are still on the queue will come again, and be recognised")
+    return counts

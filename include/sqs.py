@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -69,18 +68,6 @@ class Deletes:
         return Deletes(self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired)
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkBounds:
-    """When a chunk is handed over: at so many messages, so many bytes of bodies, or so many seconds of age."""
-
-    messages: int = 1_000
-    bytes: int = 16 * 2**20
-    seconds: float = 10
-
-
-CHUNK = ChunkBounds()
-
-
 def backlog(sqs: SQSClient, queue_url: str) -> int:
     """About how many messages can be received now. Takes none, and raises no receive count."""
     with explained(queue_url):
@@ -88,70 +75,12 @@ def backlog(sqs: SQSClient, queue_url: str) -> int:
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def receive(
-    sqs: SQSClient,
-    queue_url: str,
-    *,
-    limit: int,
-    deadline: float,
-    threads: int,
-    pool: Executor,
-    bounds: ChunkBounds = CHUNK,
-) -> Iterator[list[Received]]:
-    """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
-
-    Receives in rounds of at most `threads` concurrent calls: one at first, twice as many after each
-    round that found messages, and no more than should fit into the chunk. So memory holds about one
-    chunk. One call of a round long-polls: when even that finds nothing, the queue is empty. A chunk is
-    handed over while it is young, however slowly it fills, so that there is time to land and delete
-    it before SQS shows it to others. A call that fails, after botocore's retries, ends it with its
-    error, once what the other calls brought has been handed over.
-    """
-    fifo = queue_url.endswith(".fifo")
-    chunk: list[Received] = []
-    size, largest, started = 0, 1, monotonic()
-    calls = 1
-    while limit > 0 and monotonic() < deadline:
-        calls = max(1, min(calls, threads, math.ceil(limit / CALL_SIZE), (bounds.bytes - size) // largest))
-        futures = [
-            pool.submit(
-                _receive_call,
-                sqs,
-                queue_url,
-                size=min(CALL_SIZE, limit - CALL_SIZE * call),
-                seconds=0 if call else WAIT_SECONDS,
-            )
-            for call in range(calls)
-        ]
-        wait(futures)
-        failure = next((error for future in futures if (error := future.exception())), None)
-        answers = [answer for future in futures if not future.exception() and (answer := future.result())]
-        calls = 2 * len(answers)
-        for answer in answers:
-            chunk += answer
-            limit -= len(answer)
-            weight = sum(len(message.body.encode("utf-8", "surrogatepass")) for message in answer)
-            size, largest = size + weight, max(largest, weight)
-        if failure:
-            if chunk:
-                yield chunk
-            raise failure
-        if not answers and not (fifo and chunk):
-            break
-        # A FIFO queue shows the rest of a message group only once what it has shown is deleted.
-        full = len(chunk) >= bounds.messages or size >= bounds.bytes or monotonic() - started >= bounds.seconds
-        if full or not answers:
-            yield chunk
-            chunk, size, started = [], 0, monotonic()
-    if chunk:
-        yield chunk
-
-
-def _receive_call(sqs: SQSClient, queue_url: str, *, size: int, seconds: int) -> list[Received]:
+def receive_once(sqs: SQSClient, queue_url: str, size: int) -> list[Received]:
+    """At most `size` messages, ten at most; none where a long poll finds none."""
     call: ReceiveMessageRequestTypeDef = {
         "QueueUrl": queue_url,
         "MaxNumberOfMessages": size,
-        "WaitTimeSeconds": seconds,
+        "WaitTimeSeconds": WAIT_SECONDS,
         "VisibilityTimeout": VISIBILITY_SECONDS,
         "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
     }
@@ -190,15 +119,15 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
     )
 
 
-def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, pool: Executor) -> Deletes:
-    """Delete landed messages, ten a call. Raises SetupError where deleting is not allowed.
+def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, pool: Executor) -> Iterator[Deletes]:
+    """Start to delete landed messages, ten a call, and give what became of each call.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
     What stays on the queue is received again and recognised by its message id, so a call that fails,
-    after botocore's retries, is counted and no error.
+    after botocore's retries, is counted and no error. SetupError where deleting is not allowed.
     """
     groups = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
-    return sum(pool.map(partial(_delete_call, sqs, queue_url), groups), start=Deletes())
+    return pool.map(partial(_delete_call, sqs, queue_url), groups)
 
 
 def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -> Deletes:

@@ -5,8 +5,8 @@ import os
 from datetime import UTC, datetime
 
 from include.pipeline import drain, merge, plan, replay_rejected, set_up
+from include.receiver import ChunkBounds, receive
 from include.rejected import Selection
-from include.sqs import ChunkBounds, receive
 from include.staging import Drain
 
 processes = multiprocessing.get_context("forkserver")

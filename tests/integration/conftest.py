@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from include import connections, sqs
 from include.pipeline import drain, merge, set_up
-from include.sqs import ChunkBounds, receive
+from include.receiver import ChunkBounds, receive
 from include.staging import Drain
 from sandbox.servers import NO_PROXY, Servers
 from tests.postgres_proxy import PostgresProxy, Said, postgres_proxy

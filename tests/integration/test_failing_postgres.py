@@ -4,7 +4,7 @@ import os
 import re
 import signal
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 
@@ -45,8 +45,11 @@ def drop_when_done(said):
 
 def crash(local):
     """Postgres's own restart after one of its processes was killed: every connection breaks, the log is replayed."""
-    with local.connect() as victim:
+    with local.connect() as victim, local.connect() as witness:
         os.kill(victim.info.backend_pid, signal.SIGKILL)
+        with suppress(psycopg.OperationalError):
+            while True:  # until Postgres has noticed; before that it takes connections
+                witness.execute("select")
 
 
 def restart(local):
@@ -57,7 +60,7 @@ def restart(local):
 
 
 def wait_until_it_answers(local):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while True:
         try:
             return local.connect().close()

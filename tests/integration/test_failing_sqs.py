@@ -226,30 +226,30 @@ def failure(load, disturbance, error, sentence, landed):
         pytest.param(
             Fault(DELETE, refuse("ServiceUnavailable", 503)),
             RuntimeError,
-            r"batch 1 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
-            10,
+            r"batch 2 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
+            20,
             id="deletes keep failing",
         ),
-        pytest.param(Fault(DELETE, reset), RuntimeError, "10 failed, 0 too late", 10, id="deletes are reset"),
+        pytest.param(Fault(DELETE, reset), RuntimeError, "10 failed, 0 too late", 20, id="deletes are reset"),
         pytest.param(
             Fault(DELETE, keep_all("InternalError", sender_fault=False)),
             RuntimeError,
             "10 failed, 0 too late",
-            10,
+            20,
             id="each delete fails",
         ),
         pytest.param(
             Fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
             RuntimeError,
             "0 failed, 10 too late",
-            10,
+            20,
             id="each handle has expired",
         ),
         pytest.param(
             Fault(DELETE, lambda call: call.reply({})),
             RuntimeError,
             "10 failed, 0 too late",
-            10,
+            20,
             id="a delete's answer says nothing",
         ),
     ],
@@ -295,7 +295,8 @@ def test_the_run_fails_and_a_retry_mends_it(load, disturbance, error, sentence, 
     ],
 )
 def test_the_run_fails_at_once_and_says_what_to_mend(load, disturbance, sentence):
-    met = failure(load, disturbance, SetupError, sentence, landed=10)
+    landed = 20 if disturbance.operation == DELETE else 10  # the next chunk lands while the first one is being deleted
+    met = failure(load, disturbance, SetupError, sentence, landed)
     assert FAIL_FAST.evaluate(met, 1, 3).action is RetryAction.FAIL
 
 

@@ -224,7 +224,7 @@ def test_a_denied_delete_fails_after_the_rows_are_safe(sqs, queue_url, ready, dr
 
 def test_failed_and_expired_deletes_are_recorded(sqs, queue_url, ready, drain, monkeypatch):
     send(sqs, queue_url, sample_events(10, 1))
-    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: Deletes(deleted=7, failed=2, expired=1))
+    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: iter([Deletes(deleted=7, failed=2, expired=1)]))
     counts = drain()
     assert (counts["deleted"], counts["delete_failed"], counts["expired"]) == (7, 2, 1)
     merge_batches(ready)
@@ -233,7 +233,7 @@ def test_failed_and_expired_deletes_are_recorded(sqs, queue_url, ready, drain, m
 
 def test_a_drain_that_can_delete_nothing_does_not_go_on(sqs, queue_url, ready, drain, monkeypatch):
     send(sqs, queue_url, sample_events(10, 1))
-    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: Deletes(failed=9, expired=1))
+    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: iter([Deletes(failed=9, expired=1)]))
     with pytest.raises(RuntimeError, match=r"batch 1 is landed, .* none of its 10 .* \(9 failed, 1 too late\)"):
         drain()
     assert history(ready, "staged, deleted, delete_failed, expired") == (10, 0, 9, 1)

@@ -3,9 +3,11 @@
 import json
 import logging
 import uuid
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
-from time import monotonic
+from time import monotonic, sleep
 
 import boto3
 import pytest
@@ -14,7 +16,8 @@ from botocore.stub import Stubber
 from include import sqs as conversation
 from include.failures import SetupError
 from include.queue_check import check_queue
-from include.sqs import ChunkBounds, Deletes, backlog, delete, receive
+from include.receiver import ChunkBounds, receive
+from include.sqs import Deletes, backlog, delete
 from sandbox.events import send
 from sandbox.servers import free_port
 
@@ -34,6 +37,10 @@ def stubbed(sqs):
 def take(sqs, queue_url, pool, **bounds):
     bounds = {"limit": 1000, "deadline": monotonic() + 60, "threads": 1, "pool": pool} | bounds
     return [message for chunk in receive(sqs, queue_url, **bounds) for message in chunk]
+
+
+def delete_all(sqs, queue_url, messages, pool):
+    return sum(delete(sqs, queue_url, messages, pool=pool), start=Deletes())
 
 
 def test_looking_takes_nothing(sqs, queue_url, pool):
@@ -98,23 +105,30 @@ def test_a_receive_asks_for_all_that_is_needed(sqs, queue_url, pool, stubbed):
     stubbed.assert_no_pending_responses()
 
 
-def test_large_messages_make_the_rounds_smaller(queue_url, pool):
-    """A stand-in for a queue of large messages: how many bytes it gave before a chunk was handed over."""
-    given = []
+@pytest.mark.parametrize("size", [2**4, 2**16])
+def test_what_waits_for_the_caller_is_bounded(queue_url, pool, size):
+    """A stand-in for an endless queue, and a caller that lands nothing until no more is received."""
+    given = Counter()
     attributes = {"SentTimestamp": "0", "ApproximateReceiveCount": "1"}
 
-    class Large:
+    class Endless:
         def receive_message(self, **call):
-            given.append(call["MaxNumberOfMessages"] * 2**16)
-            message = {"Body": "x" * 2**16, "ReceiptHandle": "", "Attributes": attributes}
+            given["messages"] += call["MaxNumberOfMessages"]
+            message = {"Body": "x" * size, "ReceiptHandle": "", "Attributes": attributes}
             return {"Messages": [message | {"MessageId": str(uuid.uuid4())}] * call["MaxNumberOfMessages"]}
 
-    bounds = ChunkBounds(messages=10**6, bytes=8 * 10 * 2**16)
-    chunks = receive(Large(), queue_url, limit=10**6, deadline=monotonic() + 60, threads=16, pool=pool, bounds=bounds)
-    for _ in range(3):
-        next(chunks)
-        assert sum(given) <= bounds.bytes
-        given.clear()
+    bounds = ChunkBounds(messages=200, bytes=80 * 2**16)
+    call = {"limit": 10**6, "deadline": monotonic() + 60, "threads": 4, "pool": pool, "bounds": bounds}
+    with closing(receive(Endless(), queue_url, **call)) as chunks:
+        taken = 0
+        for _ in range(3):
+            taken += len(next(chunks))
+            before = None
+            while before != (before := given["messages"]):
+                sleep(0.1)
+            waiting = given["messages"] - taken
+            assert 40 <= waiting <= 2 * bounds.messages
+            assert waiting * size <= 2 * bounds.bytes
 
 
 def test_a_message_shows_neither_body_nor_handle(sqs, queue_url, pool):
@@ -127,7 +141,7 @@ def test_a_message_shows_neither_body_nor_handle(sqs, queue_url, pool):
 def test_deleted_messages_are_gone(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["x"] * 25))
     messages = take(sqs, queue_url, pool)
-    assert delete(sqs, queue_url, messages, pool=pool) == Deletes(deleted=25)
+    assert delete_all(sqs, queue_url, messages, pool) == Deletes(deleted=25)
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessagesNotVisible"] == "0"
 
@@ -136,7 +150,7 @@ def test_a_handle_past_its_visibility_timeout_is_counted_and_not_tried(sqs, queu
     send(sqs, queue_url, iter(["x"] * 3))
     first, *others = take(sqs, queue_url, pool)
     late = replace(first, expires_at=monotonic() - 1)
-    assert delete(sqs, queue_url, [late, *others], pool=pool) == Deletes(deleted=2, expired=1)
+    assert delete_all(sqs, queue_url, [late, *others], pool) == Deletes(deleted=2, expired=1)
 
 
 def test_dead_handles_are_counted_and_other_failures_tried_again(sqs, queue_url, pool, stubbed, monkeypatch):
@@ -162,7 +176,7 @@ def test_dead_handles_are_counted_and_other_failures_tried_again(sqs, queue_url,
             {"Successful": [{"Id": name} for name in done], "Failed": failures},
             {"QueueUrl": queue_url, "Entries": entries},
         )
-    assert delete(sqs, queue_url, messages, pool=pool) == Deletes(deleted=1, failed=1, expired=1)
+    assert delete_all(sqs, queue_url, messages, pool) == Deletes(deleted=1, failed=1, expired=1)
     stubbed.assert_no_pending_responses()
 
 
@@ -177,7 +191,7 @@ def test_a_denied_delete_is_a_setup_error(sqs, queue_url, pool, stubbed, whole_c
         stubbed.add_response("delete_message_batch", {"Successful": [], "Failed": [failure]})
     message = conversation.Received(uuid.uuid4(), None, 1, "", monotonic() + 60, "handle")
     with pytest.raises(SetupError, match="allow sqs:DeleteMessage"):
-        delete(sqs, queue_url, [message], pool=pool)
+        delete_all(sqs, queue_url, [message], pool)
 
 
 def test_a_good_queue_passes_and_a_missing_dead_letter_queue_is_a_warning(local, queue_url, caplog):

@@ -110,7 +110,7 @@ def not_deleted(sqs, queue_url):
 
     def delete(client, url, messages, *, pool):
         show_again(sqs, queue_url, [message.receipt_handle for message in messages])
-        return Deletes(deleted=len(messages))
+        return iter([Deletes(deleted=len(messages))])
 
     return delete
 

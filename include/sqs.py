@@ -141,7 +141,7 @@ def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -
         done += Deletes(expired=len(messages) - len(alive))
         messages = alive
         if not messages:
-            return done
+            break
         try:
             answer = delete_once(sqs, queue_url, [message.receipt_handle for message in messages])
         except (ClientError, BotoCoreError) as error:
@@ -151,6 +151,8 @@ def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -
         dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
         done += Deletes(deleted=len(deleted), expired=len(dead))
         messages = [message for number, message in enumerate(messages) if str(number) not in deleted | dead]
+        if not messages:
+            break
     return done + Deletes(failed=len(messages))
 
 

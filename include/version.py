@@ -1,6 +1,7 @@
 """App versions as integers that sort the way versions do."""
 
 import re
+from functools import lru_cache
 
 MAJOR_LIMIT = 2146  # 2146·1 000 000 + 999·1 000 + 999 is the last one below 2³¹
 PART_LIMIT = 999
@@ -8,6 +9,7 @@ PART_LIMIT = 999
 _VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")
 
 
+@lru_cache(maxsize=1024)  # few versions are in use at a time, and each is packed twice
 def pack_version(text: str) -> int:
     """Pack one to three dot-separated numbers into `major·1 000 000 + minor·1 000 + patch`.
 

@@ -24,7 +24,10 @@ class Call:
     def __init__(self, handler, upstream):
         self._handler, self._upstream = handler, upstream
         self.operation = handler.headers["X-Amz-Target"].split(".")[1]
-        self.request = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+        body = handler.rfile.read(length := int(handler.headers["Content-Length"]))
+        if len(body) < length:
+            raise GoneError  # the client was killed while it said this
+        self.request = json.loads(body)
         self.label = f"SQS {self.operation}"
         self.answer = None
 
@@ -74,8 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         proxy = self.server.proxy
         try:
-            call = Call(self, proxy.upstream)
-            proxy.fault(call)
+            with proxy.in_progress():
+                call = Call(self, proxy.upstream)
+                proxy.fault(call)
         except GoneError:
             self.close_connection = True
             return
@@ -109,6 +113,25 @@ class SqsProxy:
         self.fault = Call.forward
         self.mistakes = []
         self.received = []  # the messages that the server gave, whatever became of its answer
+        self._calls, self._changed = 0, threading.Condition()
+
+    @contextmanager
+    def in_progress(self):
+        """Around what is done about a call."""
+        with self._changed:
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._calls -= 1
+                self._changed.notify_all()
+
+    def handles(self):
+        """The receipt handles of all received messages, once the server has done what dead clients asked for last."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._calls, 60)
+            return [message["ReceiptHandle"] for message in self.received]
 
 
 @contextmanager

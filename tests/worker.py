@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import threading
+from collections import Counter
 from datetime import UTC, datetime
 
 from include.pipeline import drain, merge, plan, replay_rejected, set_up
@@ -55,17 +57,23 @@ def _work(environment, step, *arguments):
 
 
 class Conversation:
-    """What is said to both servers, in order; the client is killed at one point of it."""
+    """What is said to both servers; the client is killed at one point of it: a label, and its how-many-eth occurrence.
+
+    Not at a number of the whole, since what the client's threads say mixes differently each time.
+    """
 
     def __init__(self, kill_at=None, *, done=False):
         """`done`: whether the server still does what is said at that point, though it tells nobody."""
         self.kill_at, self.done = kill_at, done
         self.said = []
+        self._occurrences, self._lock = Counter(), threading.Lock()
 
     def __call__(self, call):
-        number = len(self.said)
-        self.said.append(call.label)
-        if number != self.kill_at or self.done:
+        with self._lock:
+            point = (call.label, self._occurrences[call.label])
+            self._occurrences[call.label] += 1
+            self.said.append(point)
+        if point != self.kill_at or self.done:
             call.forward()
-        if number == self.kill_at:
+        if point == self.kill_at:
             call.kill()

@@ -127,7 +127,7 @@ class Load:
     def settle(self):
         """Run undisturbed, after the visibility timeout: all is there once, and nothing is left."""
         self.proxies.undisturbed()
-        show_again(self.client, self.queue_url, [message["ReceiptHandle"] for message in self.proxies.sqs.received])
+        show_again(self.client, self.queue_url, self.proxies.sqs.handles())
         counts = self.run("the next run")
         rows = self.ask("select user_id from public.user_logins")
         assert sorted(user for (user,) in rows) == self.users

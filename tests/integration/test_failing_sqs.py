@@ -306,7 +306,7 @@ def test_a_failure_that_lasts_is_met_again_by_the_retry(load):
     for _ in range(2):
         with pytest.raises(RuntimeError, match="10 failed, 0 too late"):
             load.run()
-        show_again(load.client, load.queue_url, [message["ReceiptHandle"] for message in load.proxies.sqs.received])
+        show_again(load.client, load.queue_url, load.proxies.sqs.handles())
     load.settle()
 
 

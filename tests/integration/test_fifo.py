@@ -96,7 +96,7 @@ def test_deletes_after_expiry_are_counted_and_their_messages_come_again(warehous
     with pytest.raises(RuntimeError, match="0 failed, 10 too late"):
         take(fifo)
     proxies.undisturbed()
-    show_again(sqs, fifo, [message["ReceiptHandle"] for message in proxies.sqs.received])
+    show_again(sqs, fifo, proxies.sqs.handles())
     assert take(fifo)["deleted"] == EVENTS
     assert warehouse.execute("select sum(expired) from login_etl.batches").fetchone() == (10,)
     assert all_there_once(warehouse)

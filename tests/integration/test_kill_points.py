@@ -36,13 +36,14 @@ order by 1, 2, 3, 4
 
 
 def points(said):
-    """Where to kill: the number of what is said, and whether before the server has done it or after."""
-    numbers = [number for number, label in enumerate(said) if EVERY_POINT or CHANGES.match(label)]
-    return [(number, done) for number in numbers for done in (False, True)]
+    """Where to kill: a point of what is said, with its number, and whether before the server has done it or after."""
+    numbered = [(number, point) for number, point in enumerate(said) if EVERY_POINT or CHANGES.match(point[0])]
+    return [(number, point, done) for number, point in numbered for done in (False, True)]
 
 
-def name(said, number, done):
-    return f"{'after' if done else 'before'} {number}: {said[number]}"
+def name(point, done):
+    label, occurrence = point
+    return f"{'after' if done else 'before'} {label} {occurrence}"
 
 
 def test_a_run_killed_anywhere_loses_and_doubles_nothing(
@@ -55,14 +56,14 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
     kill_points = points(undisturbed.said)
     assert len(kill_points) >= 40
 
-    for number, done in kill_points:
-        with subtests.test(point=name(undisturbed.said, number, done)):
+    for number, point, done in kill_points:
+        with subtests.test(point=name(point, done)):
             users = send_events(sqs, queue_url, f"{number}-{done}")
             proxies.sqs.received.clear()
-            proxies.let(Conversation(kill_at=number, done=done))
+            proxies.let(Conversation(kill_at=point, done=done))
             run_id = f"killed {number}-{done}"
             assert exit_code(proxies.environment, run_in_small_chunks, queue_url, run_id, MESSAGES) == -9
-            show_again(sqs, queue_url, [message["ReceiptHandle"] for message in proxies.sqs.received])
+            show_again(sqs, queue_url, proxies.sqs.handles())
 
             run(queue_url, f"next {number}-{done}", max(1, left_on(sqs, queue_url)))
             rows = warehouse.execute(
@@ -101,10 +102,10 @@ def test_a_replay_killed_anywhere_loads_each_message_once(warehouse, local, prox
     kill_points = points(undisturbed.said)
     assert len(kill_points) >= 15
 
-    for number, done in kill_points:
-        with subtests.test(point=name(undisturbed.said, number, done)):
+    for number, point, done in kill_points:
+        with subtests.test(point=name(point, done)):
             users = reject(local, f"{number}-{done}")
-            proxies.let(Conversation(kill_at=number, done=done))
+            proxies.let(Conversation(kill_at=point, done=done))
             assert exit_code(proxies.environment, replay_all, f"killed {number}-{done}") == -9
             replay_all(f"next {number}-{done}")
             rows = warehouse.execute(
@@ -139,10 +140,10 @@ def test_a_set_up_killed_anywhere_is_finished_by_the_next_one(local, empty_wareh
     kill_points = points(undisturbed.said)
     assert len(kill_points) >= 40
 
-    for number, done in kill_points:
-        with subtests.test(point=name(undisturbed.said, number, done)):
+    for _, point, done in kill_points:
+        with subtests.test(point=name(point, done)):
             forget_all()
-            proxies.let(Conversation(kill_at=number, done=done))
+            proxies.let(Conversation(kill_at=point, done=done))
             assert exit_code(proxies.environment, prepare) == -9
             prepare()
             assert schema() == expected

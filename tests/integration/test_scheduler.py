@@ -86,7 +86,7 @@ def scheduler(empty_warehouse, environment, proxies, sqs, queue_url, tmp_path):
     environment = environment | proxies.environment | {"PYTHONPATH": path}
     with components(environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}):
         assert killed.wait(120)
-        show_again(sqs, queue_url, [message["ReceiptHandle"] for message in proxies.sqs.received])
+        show_again(sqs, queue_url, proxies.sqs.handles())
         yield Airflow(environment)
 
 

@@ -90,7 +90,7 @@ def test_random_faults(local, empty_warehouse, proxies, connected, impatient, sq
         proxies.undisturbed()
         wait_until_it_answers(local)
         while True:  # a message that one more run is given is shown to it again
-            show_again(sqs, queue_url, [message["ReceiptHandle"] for message in proxies.sqs.received])
+            show_again(sqs, queue_url, proxies.sqs.handles())
             run(queue_url, f"after {rounds}", max(1, left_on(sqs, queue_url)))
             if left_on(sqs, queue_url) == 0:
                 break

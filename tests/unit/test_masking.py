@@ -1,9 +1,12 @@
 import base64
+import ipaddress
 import re
 import secrets
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from include.failures import SetupError
 from include.masking import Keyring, canonical_address, read_keyring
@@ -45,6 +48,16 @@ def test_published_vectors(keys, field, value, mask):
 def test_every_spelling_of_an_address_has_one_mask(spellings, canonical, keyring):
     assert {canonical_address(text) for text in spellings} == {canonical}
     assert len({keyring.mask(text, field="ip") for text in spellings}) == 1
+
+
+@given(st.one_of(st.text("0123456789.", max_size=16), st.text(), st.ip_addresses(v=4).map(str)))
+def test_what_has_no_colon_is_spelled_as_python_spells_it(text):
+    assume(":" not in text)
+    try:
+        expected = str(ipaddress.ip_address(text.strip()))
+    except ValueError:
+        expected = text.strip()
+    assert canonical_address(text) == expected
 
 
 def test_equal_values_of_two_fields_mask_differently(keyring):

@@ -16,7 +16,7 @@ install: $(INSTALLED) ## Make .venv and install the locked dependencies into it
 $(INSTALLED): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 		|| { echo "Airflow 3.3.2 and its Amazon provider need Python 3.11 to 3.14; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
-	@echo "Installing about 190 pinned packages into .venv; this takes a minute or two …" >&2
+	@echo "Installing about 210 pinned packages into .venv; this takes a minute or two …" >&2
 	@$(PYTHON) -m venv --clear .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock >&2
 	@touch $@

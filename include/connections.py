@@ -36,6 +36,8 @@ BOTOCORE = Config(
     max_pool_connections=MAX_THREADS,
     retries={"mode": "standard", "total_max_attempts": 4},
 )
+# The last one is PgBouncer's, for `options` in the connection's extra.
+REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry", "unsupported startup parameter")
 
 
 def sqs_client() -> SQSClient:
@@ -66,9 +68,7 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
             f"connection {WAREHOUSE}: {' '.join(str(error).split())}; check host, port, schema, login and password"
         )
         # libpq gives no error code for a connection that failed, only this text.
-        refused = any(
-            phrase in sentence for phrase in ("authentication failed", "does not exist", "no pg_hba.conf entry")
-        )
+        refused = any(phrase in sentence for phrase in REFUSED)
         raise (SetupError if refused else ConnectionError)(sentence) from None
     try:
         with connection:

@@ -1,0 +1,119 @@
+"""Through PgBouncer in transaction mode, where each transaction may have another server connection."""
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.connections import warehouse_connection
+from include.failures import SetupError
+from include.locks import lock, wait_for_locks
+from include.login import Login
+from include.pipeline import drain, forget_rejected, merge, plan, replay_rejected, set_up
+from include.rejected import Selection
+from include.staging import Drain
+from include.window import Window
+from sandbox.events import sample_events, send
+from sandbox.servers import free_port
+from tests.programs import running
+from tests.queues import left_on
+
+AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+SETTINGS = """
+[databases]
+warehouse = host={postgres} user=pipeline
+
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {size}
+"""
+
+
+@pytest.fixture
+def pooled(empty_warehouse, connected, monkeypatch, tmp_path):
+    """Lets connection `warehouse` lead through a PgBouncer with so many server connections."""
+
+    @contextmanager
+    def start(size, **extra):
+        port, settings = free_port(), tmp_path / "pgbouncer.ini"
+        settings.write_text(SETTINGS.format(postgres=empty_warehouse.postgres, port=port, size=size))
+        # It refuses to run as root; the embedded Postgres's owner may reach its socket.
+        user = ["-u", Path(empty_warehouse.postgres).owner()] if os.geteuid() == 0 else []
+        warehouse = {"conn_type": "postgres", "host": "127.0.0.1", "port": port, "schema": "warehouse", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse))
+        with running("pgbouncer", *user, str(settings), port=port, log=tmp_path / "pgbouncer.log"):
+            yield
+
+    return start
+
+
+def test_the_whole_pipeline_with_four_drains_on_two_connections(
+    pooled, empty_warehouse, sqs, queue_url, monkeypatch, caplog
+):
+    send(sqs, queue_url, sample_events(200, 1))
+
+    def take(number):
+        share = {"messages": 60, "threads": 2}  # the local server may give a message to two who ask at the same time
+        return drain(share, url, drain=Drain("a run", number, 1, datetime.now(UTC)), seconds=30)
+
+    with pooled(2):
+        url = set_up(queue_url, source="queue", window=None)
+        assert len(plan(url, max_messages=200, max_workers=4)) == 1
+        with ThreadPoolExecutor(4) as pool:
+            drained = list(pool.map(take, range(4)))
+        assert all(counts["received"] for counts in drained)
+        assert merge("a run", "queue", window=None, drained=drained)["inserted"] == 198
+
+        with empty_warehouse.connect() as owner:
+            owner.execute("delete from public.user_logins where user_id < '8'")
+            lost = 198 - owner.execute("select count(*) from public.user_logins").fetchone()[0]
+        assert lost > 50
+        set_up(queue_url, source="queue", window=AGES)
+        assert merge("a rebuild", "queue", window=AGES, drained=[])["rebuilt"] == lost
+
+        monkeypatch.setattr("include.rejected.parse", lambda body: Login("valid now"))
+        replay = Drain("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
+        replayed = replay_rejected(Selection(limit=1), drain=replay, dry_run=False)
+        assert merge("a replay", "rejected_messages", window=None, drained=[replayed])["inserted"] == 1
+        with empty_warehouse.connect() as owner:
+            owner.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
+        assert forget_rejected(days=30) == 1
+
+    assert left_on(sqs, queue_url) == 0
+    with empty_warehouse.connect() as owner:
+        assert owner.execute("select count(*), count(distinct message_id) from public.user_logins").fetchone() == (
+            199,
+            199,
+        )
+
+
+def test_a_lock_that_takes_too_long_leaves_nothing_on_the_shared_connection(pooled, empty_warehouse):
+    server = "select pg_backend_pid(), current_setting('lock_timeout')"
+    with pooled(1), empty_warehouse.connect() as somebody, somebody.transaction():
+        lock(somebody, "login_etl.merge")
+        with warehouse_connection() as waiting, warehouse_connection() as next_one:
+            with waiting.transaction():
+                wait_for_locks(waiting, at_most="200ms")
+                used, patience = waiting.execute(server).fetchone()
+            assert patience == "200ms"
+            with pytest.raises(psycopg.errors.LockNotAvailable), waiting.transaction():
+                lock(waiting, "login_etl.merge", patience="200ms")
+            assert next_one.execute(server).fetchone() == (used, "0")
+
+
+def test_an_option_in_the_connections_extra_is_refused_in_one_sentence(pooled):
+    with (
+        pooled(1, options="-c statement_timeout=60s"),
+        pytest.raises(SetupError, match="unsupported startup parameter: options"),
+        warehouse_connection(),
+    ):
+        pass

@@ -1,0 +1,42 @@
+"""Servers that the machine's package manager brings, and pip does not."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from contextlib import contextmanager
+
+import pytest
+
+
+@contextmanager
+def running(*command, port, log):
+    """The server that the command starts; it takes connections on 127.0.0.1:`port`, and ends with the block.
+
+    Debian's package has the program's name. Without it the test is skipped, or fails where CI is set.
+    """
+    program, *arguments = command
+    path = shutil.which(program, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
+    if path is None:
+        missing = pytest.fail if "CI" in os.environ else pytest.skip
+        missing(f"{program} is not installed (Debian: apt install {program})")
+    with log.open("wb") as output, subprocess.Popen([path, *arguments], stdout=output, stderr=output) as process:
+        try:
+            _wait_until_it_listens(process, port, log)
+            yield
+        finally:
+            process.terminate()
+
+
+def _wait_until_it_listens(process, port, log):
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+        except ConnectionRefusedError:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        else:
+            return

@@ -268,6 +268,8 @@ class Connection(asyncio.Protocol):
         self.server.handle(self.target, body, self.reply)
 
     def reply(self, text: str) -> None:
+        if self.transport.is_closing():
+            return  # the client is gone
         self.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
             b"x-amzn-RequestId: 5f2ff2a5-2ba6-5d2d-8f7a-9250df7d8f76\r\nContent-Length: %d\r\n\r\n%s"

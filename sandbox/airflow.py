@@ -50,17 +50,20 @@ def _run(command: list[str], environment: Mapping[str, str], log: Path | None) -
 
 
 @contextmanager
-def components(environment: Mapping[str, str], *, seconds: float = 120) -> Iterator[None]:
+def components(
+    environment: Mapping[str, str], commands: Mapping[str, list[str]] = COMPONENTS, *, seconds: float = 120
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """API server, DAG processor and scheduler, answering; all their processes are gone at the end.
 
-    Their output is in `$AIRFLOW_HOME/<component>.log`. Raises RuntimeError where one ends by itself
-    while starting, or the API server does not answer in time.
+    Yields the processes by component, as `commands` has them; each has a process group of its own. Their
+    output is in `$AIRFLOW_HOME/<component>.log`. Raises RuntimeError where one ends by itself while
+    starting, or the API server does not answer in time.
     """
     home = Path(environment["AIRFLOW_HOME"])
     with ExitStack() as stack:
         processes = {
             name: stack.enter_context(_component(command, environment, home / f"{name}.log"))
-            for name, command in COMPONENTS.items()
+            for name, command in commands.items()
         }
         deadline = time.monotonic() + seconds
         while not _answers(f"{environment['AIRFLOW__API__BASE_URL']}/api/v2/monitor/health"):
@@ -70,7 +73,7 @@ def components(environment: Mapping[str, str], *, seconds: float = 120) -> Itera
             if time.monotonic() > deadline:
                 raise RuntimeError(f"Airflow's API server does not answer; see {home / 'api-server'}.log")
             time.sleep(0.5)
-        yield
+        yield processes
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -88,70 +87,59 @@ class Receiver:
         pool: Executor,
         bounds: ChunkBounds,
     ) -> None:
-        self.received = 0
+        self.received = 0  # and handed over
         self._call, self._deadline, self._threads, self._pool, self._bounds = call, deadline, threads, pool, bounds
-        self._answers: SimpleQueue[list[Received] | Exception] = SimpleQueue()
+        self._ready: SimpleQueue[tuple[list[Received], int] | None] = SimpleQueue()  # chunks and their bytes; the end
         self._lock = Lock()  # guards what follows
         self._open = True
+        self._failure: Exception | None = None
         self._unclaimed = limit  # messages that no call has been started for
         self._running = 0  # calls
+        self._chunk: list[Received] = []  # what is not ready yet, and its bytes
+        self._chunk_bytes = 0
         self._messages = self._bytes = 0  # received, and not handed over
         self._largest = 1  # bytes that one call has brought
 
     def chunks(self) -> Iterator[list[Received]]:
         """Yield what the calls bring until the last one has ended; then raise the first error among them."""
-        chunk: list[Received] = []
-        size, started = 0, 0.0
-        failure: Exception | None = None
-        while self._more():
-            age = monotonic() - started if chunk else 0
-            with suppress(Empty):
-                answer = self._answers.get(timeout=max(0, self._bounds.seconds - age) if chunk else None)
-                if isinstance(answer, Exception):
-                    failure = failure or answer
-                else:
-                    started = started if chunk else monotonic()
-                    chunk += answer
-                    size += _bytes(answer)
-            full = len(chunk) >= self._bounds.messages or size >= self._bounds.bytes
-            if chunk and (full or monotonic() - started >= self._bounds.seconds):
-                yield self._hand_over(chunk, size)
-                chunk, size = [], 0
-        if chunk:
-            yield self._hand_over(chunk, size)
-        if failure:
-            raise failure
+        with self._lock:
+            self._go_on()
+        while True:
+            try:
+                ready = self._ready.get(timeout=self._bounds.seconds)
+            except Empty:
+                with self._lock:
+                    self._cut()
+                continue
+            if ready is None:
+                break
+            chunk, size = ready
+            with self._lock:
+                self.received += len(chunk)
+                self._messages -= len(chunk)
+                self._bytes -= size
+                self._go_on()
+            yield chunk
+        if self._failure:
+            raise self._failure
 
     def close(self) -> None:
         """Start no more calls; those that run end by themselves."""
         with self._lock:
             self._open = False
 
-    def _more(self) -> bool:
-        with self._lock:
-            self._start_calls()
-            return self._running > 0 or not self._answers.empty()
-
-    def _hand_over(self, chunk: list[Received], size: int) -> list[Received]:
-        with self._lock:
-            self.received += len(chunk)
-            self._messages -= len(chunk)
-            self._bytes -= size
-            self._start_calls()
-        return chunk
-
-    def _start_calls(self) -> None:
-        while (
-            self._open
-            and self._unclaimed > 0
-            and self._running < self._threads
-            and self._fits()
-            and monotonic() < self._deadline
-        ):
+    def _go_on(self) -> None:
+        """Start as many calls as are allowed and fit; where the last one has ended, say so."""
+        more = self._open and self._unclaimed > 0 and monotonic() < self._deadline
+        while more and self._running < self._threads and self._fits():
             size = min(CALL_SIZE, self._unclaimed)
             self._unclaimed -= size
             self._running += 1
             self._pool.submit(self._run, size)
+            more = self._unclaimed > 0
+        if not more and not self._running:
+            self._cut()
+            self._ready.put(None)
 
     def _fits(self) -> bool:
         """Whether one more call's messages should fit, going by the largest answer so far."""
@@ -162,24 +150,28 @@ class Receiver:
         )
 
     def _run(self, size: int) -> None:
-        answer: list[Received] | Exception
+        messages, failure = [], None
         try:
-            answer = self._call(size)
+            messages = self._call(size)
         except Exception as error:  # noqa: BLE001 - chunks() raises it, after what the other calls have brought
-            answer = error
+            failure = error
+        brought = sum(getsizeof(message.body) for message in messages)
         with self._lock:
             self._running -= 1
-            self._answers.put(answer)
-            if isinstance(answer, list) and answer:
-                brought = _bytes(answer)
-                self._unclaimed += size - len(answer)
-                self._messages += len(answer)
-                self._bytes += brought
-                self._largest = max(self._largest, brought)
-            else:
-                self._open = False
-            self._start_calls()
+            self._unclaimed += size - len(messages)
+            self._open = self._open and bool(messages)
+            self._failure = self._failure or failure
+            self._chunk += messages
+            self._chunk_bytes += brought
+            self._messages += len(messages)
+            self._bytes += brought
+            self._largest = max(self._largest, brought)
+            if len(self._chunk) >= self._bounds.messages or self._chunk_bytes >= self._bounds.bytes:
+                self._cut()
+            self._go_on()
 
-
-def _bytes(messages: list[Received]) -> int:
-    return sum(getsizeof(message.body) for message in messages)
+    def _cut(self) -> None:
+        """What has been received so far is a chunk."""
+        if self._chunk:
+            self._ready.put((self._chunk, self._chunk_bytes))
+            self._chunk, self._chunk_bytes = [], 0

@@ -75,9 +75,14 @@ def test_a_chunk_is_bounded_in_messages_and_bytes(sqs, queue_url, pool):
 
 
 def test_a_chunk_is_handed_over_before_it_is_old(sqs, queue_url, pool):
+    class Slow:
+        def receive_message(self, **call):
+            sleep(0.5)
+            return sqs.receive_message(**call)
+
     send(sqs, queue_url, iter(["x"] * 20))
     call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
-    assert [len(chunk) for chunk in receive(sqs, queue_url, **call, bounds=ChunkBounds(seconds=0))] == [10, 10]
+    assert [len(chunk) for chunk in receive(Slow(), queue_url, **call, bounds=ChunkBounds(seconds=0.4))] == [10, 10]
 
 
 def test_receiving_stops_at_the_deadline(sqs, queue_url, pool):

@@ -1,10 +1,24 @@
-"""### What is kept no longer than needed
+"""### Tables: made ahead, emptied, and kept no longer than needed
 
-Every day: forgets the sealed bodies of messages that were rejected more than 30 days ago, or as many as the variable
-`user_logins_keep_rejected_days` says. Their rows in `login_etl.rejected_messages` stay, with reason and counts, but
-`replay_rejected` cannot open them any more.
+Every day, each task for itself, whatever becomes of the others; `report` shows in one table what they did, and how
+large the tables are now.
 
-* **It failed**: nothing is lost; the next run catches up.
+* **`make_partitions`** makes the months of `user_logins` and the days of staging to come, three months and seven days
+  ahead, so that a run need not. Rows in `user_logins_default`, which have no month yet, are moved into months of their
+  own. A table that was adopted has no months, and is left alone.
+* **`drop_staging_days`** drops the days of `login_etl.staging_logins` that ended more than 30 days ago, or as many as
+  the variable `user_logins_keep_staging_days` says. Rebuilds and backfills reach no further back. A day with a batch
+  that is not merged stays, and is named.
+* **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
+  many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
+  `replay_rejected` cannot open them any more.
+
+* **It failed**: nothing is lost; the next run catches up. The log's last line says what to mend.
+* **A table is locked**: the task is tried again, and fails when somebody keeps it locked: find the long transaction in
+  `pg_stat_activity`.
+* **Rows stay in the default partition**: their dates belong to no month from ten years ago to three months ahead.
+  Correct `create_date`, or delete them.
+* **A day is kept, not merged yet**: `user_logins` fails too, and says what refuses the batch. Mend that.
 
 Needs the connection `warehouse`.
 """
@@ -12,11 +26,13 @@ Needs the connection `warehouse`.
 from datetime import timedelta
 
 import pendulum
-from airflow.sdk import dag, task
+from airflow.sdk import dag, task, teardown
 
 from include import pipeline
-from include.rejected import retention
+from include.retention import retention
 from include.retries import RETRIES
+
+STAGING, REJECTED = "user_logins_keep_staging_days", "user_logins_keep_rejected_days"
 
 
 @dag(
@@ -30,10 +46,28 @@ from include.retries import RETRIES
 )
 def maintain_user_logins():
     @task
-    def forget_rejected_bodies(days):
-        return pipeline.forget_rejected(days=retention(days))
+    def make_partitions():
+        return pipeline.make_ahead()
 
-    forget_rejected_bodies("{{ var.value.get('user_logins_keep_rejected_days', '30') }}")
+    @task
+    def drop_staging_days(days):
+        return pipeline.drop_staged(days=retention(STAGING, days))
+
+    @task
+    def forget_rejected_bodies(days):
+        return {"bodies": f"{pipeline.forget_rejected(days=retention(REJECTED, days)):,} forgotten"}
+
+    @teardown  # it runs whatever became of the others, and hides no failure of theirs
+    def report(made, dropped, forgotten):
+        pipeline.report_maintenance(
+            {"make_partitions": made, "drop_staging_days": dropped, "forget_rejected_bodies": forgotten}
+        )
+
+    report(
+        make_partitions(),
+        drop_staging_days(f"{{{{ var.value.get('{STAGING}', '30') }}}}"),
+        forget_rejected_bodies(f"{{{{ var.value.get('{REJECTED}', '30') }}}}"),
+    )
 
 
 maintain_user_logins()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import astuple, dataclass
+from datetime import UTC
 
 import psycopg
 
 from include.locks import lock
+from include.partitions import staging_days
 from include.statements import statement
 from include.window import Window
 
@@ -80,9 +82,13 @@ def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
 def rebuild(connection: psycopg.Connection, window: Window) -> int:
     """Bring back, from what staging still holds, the rows whose messages were sent in the window.
 
-    Returns how many rows were missing or wrong; those that were right are not touched.
+    Returns how many rows were missing or wrong; those that were right are not touched. Warns where the
+    window begins before staging does.
     """
     rebuilt = 0
+    days = staging_days(connection)
+    if days and window.start.astimezone(UTC).date() < days[0].day:
+        log.warning("staging begins on %s: of what was sent earlier, only what came late can be rebuilt", days[0].day)
     [(oldest, newest)] = connection.execute(statement("staged_range")).fetchall()
     for part in window.slices(oldest, newest):
         with connection.transaction(), connection.cursor() as cursor:

@@ -6,18 +6,27 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from include.connections import masking_keyring, sqs_client, warehouse_connection
+from include.default_partition import empty_default_partition
 from include.drain import COUNTS, drain_queue
+from include.maintenance import maintenance_table, size_table
 from include.merge import merge_batches, rebuild
+from include.partitions import make_partitions
 from include.plan import Share, plan_shares
 from include.queue_check import check_queue
 from include.reconciliation import reconcile, run_batches, run_table
 from include.rejected import Selection, expire_bodies, replay
+from include.retention import drop_staging_days
 from include.sqs import Source, backlog
 from include.staging import Drain
 from include.warehouse_check import check_kids, migrate_warehouse, prepare_warehouse
 from include.window import Window
 
 log = logging.getLogger(__name__)
+
+# How far ahead of need the maintenance makes partitions: should it fail, there is a week, and a quarter, to mend it
+# until a run has to make its own, and wait for locks while messages wait.
+DAYS_AHEAD = 7
+MONTHS_AHEAD = 3
 
 
 def set_up(queue_url: str, *, source: Source, window: Window | None) -> str | None:
@@ -87,6 +96,32 @@ def replay_rejected(selected: Selection, *, drain: Drain, dry_run: bool) -> dict
         prepare_warehouse(warehouse)
         check_kids(warehouse, keyring)
         return replay(warehouse, keyring, selected, drain=drain, dry_run=dry_run)
+
+
+def make_ahead() -> dict[str, str]:
+    """Make the partitions of the days and months to come, empty the default partition, and say what was done.
+
+    Raises SetupError for rows in the default partition that a person must mend, TimeoutError or
+    psycopg's LockNotAvailable for a table that somebody keeps locked; what can be done is done first.
+    """
+    with warehouse_connection() as warehouse:
+        migrate_warehouse(warehouse)
+        made = make_partitions(warehouse, months=MONTHS_AHEAD, days=DAYS_AHEAD)
+        log.info("made ahead: %s", ", ".join(made) or "nothing was missing")
+        return dict.fromkeys(made, "made") | empty_default_partition(warehouse, months=MONTHS_AHEAD)
+
+
+def drop_staged(*, days: int) -> dict[str, str]:
+    """Drop the days of staging that are older than `days` days and merged, and say what became of each old day."""
+    with warehouse_connection() as warehouse:
+        migrate_warehouse(warehouse)  # and no more: what is kept must not depend on the state of user_logins
+        return drop_staging_days(warehouse, days=days) or {"old days": "none"}
+
+
+def report_maintenance(parts: Mapping[str, Mapping[str, str] | None]) -> None:
+    """Log what the parts did, and how large the tables are now. None for a part that failed."""
+    with warehouse_connection() as warehouse:
+        log.info("%s\n\n%s", maintenance_table(parts), size_table(warehouse))
 
 
 def forget_rejected(*, days: int) -> int:

@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 
 PAGE_MESSAGES = 1_000
 PAGE_BYTES = 16 * 2**20
-MOST_DAYS = 3_650
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 VALID = "valid now"
 UNREADABLE = "cannot be opened"
@@ -105,13 +104,6 @@ def replay(
         counts[{VALID: "valid", UNREADABLE: "unreadable"}.get(outcome, "still_rejected")] += count
     staged = 0 if dry_run else counts["valid"]
     return {"opened": outcomes.total(), **counts, "received": staged, "staged": staged}
-
-
-def retention(text: str) -> int:
-    """The days for which rejected bodies are kept, from the variable `user_logins_keep_rejected_days`."""
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST_DAYS:
-        raise SetupError(f"variable user_logins_keep_rejected_days is not a number of days from 1 to {MOST_DAYS:,}")
-    return int(text)
 
 
 def expire_bodies(connection: psycopg.Connection, *, days: int) -> int:

@@ -129,7 +129,7 @@ def _check_keys(connection: psycopg.Connection) -> None:
     if not any(key["columns"] == OUR_KEY and key["whole"] for key in keys):
         raise SetupError(
             "connection warehouse: public.user_logins has no unique key, so a redelivery would be loaded twice: "
-            "create unique index on public.user_logins (message_id, create_date)"
+            "create unique index on public.user_logins (create_date, message_id)"
         )
     for key in keys:
         if key["columns"] != OUR_KEY and not key["generated"]:

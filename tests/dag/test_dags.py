@@ -170,3 +170,25 @@ def test_maintenance_runs_daily(bag):
     dag = bag.dags["maintain_user_logins"]
     assert dag.timetable.expression == "0 0 * * *"
     assert dag.catchup is False
+
+
+def test_the_parts_of_the_maintenance_stop_none_of_each_other_and_its_report_hides_no_failure(bag):
+    dag = bag.dags["maintain_user_logins"]
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "make_partitions": {"report"},
+        "drop_staging_days": {"report"},
+        "forget_rejected_bodies": {"report"},
+        "report": set(),
+    }
+    report = dag.get_task("report")
+    assert report.is_teardown  # a leaf that runs after a failure, and does not make the run a success
+    assert not report.on_failure_fail_dagrun
+
+
+def test_retentions_are_read_when_a_task_runs(bag):
+    dag = bag.dags["maintain_user_logins"]
+    days = {name: dag.get_task(name).op_args for name in ("drop_staging_days", "forget_rejected_bodies")}
+    assert days == {
+        "drop_staging_days": ("{{ var.value.get('user_logins_keep_staging_days', '30') }}",),
+        "forget_rejected_bodies": ("{{ var.value.get('user_logins_keep_rejected_days', '30') }}",),
+    }

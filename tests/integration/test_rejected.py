@@ -16,7 +16,8 @@ from include.merge import Merged, merge_batches
 from include.partitions import make_partitions
 from include.pipeline import forget_rejected, merge, replay_rejected
 from include.queue_check import check_queue
-from include.rejected import Selection, expire_bodies, replay, retention, selection
+from include.rejected import Selection, expire_bodies, replay, selection
+from include.retention import retention
 from include.sqs import Deletes, Message
 from include.staging import Drain, stage
 from include.warehouse_check import prepare_warehouse
@@ -259,9 +260,9 @@ def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, 
 
 @pytest.mark.parametrize("text", ["", "0", "-1", "30.5", "many", "4000", "٣"])
 def test_a_retention_that_is_no_number_of_days_is_one_sentence(text):
-    assert retention("15") == 15
+    assert retention("v", "15") == 15
     with pytest.raises(SetupError, match="variable user_logins_keep_rejected_days is not a number of days from 1 to"):
-        retention(text)
+        retention("user_logins_keep_rejected_days", text)
 
 
 NOTHING = {"limit": 7, "reasons": None, "rejected_from": None, "rejected_to": None}

@@ -171,10 +171,10 @@ def test_a_foreign_table_is_refused_before_it_is_altered(local, warehouse):
 
 def test_a_lost_key_or_right_is_found(local, warehouse):
     prepare_warehouse(warehouse)
-    warehouse.execute("drop index public.user_logins_message_key")
-    with pytest.raises(SetupError, match=r"create unique index on public.user_logins \(message_id, create_date\)"):
+    warehouse.execute("drop index public.user_logins_key")
+    with pytest.raises(SetupError, match=r"create unique index on public.user_logins \(create_date, message_id\)"):
         prepare_warehouse(warehouse)
-    warehouse.execute("create unique index on public.user_logins (create_date, message_id)")
+    warehouse.execute("create unique index on public.user_logins (message_id, create_date)")
     prepare_warehouse(warehouse)
     with local.connect() as owner:
         owner.execute("alter table public.user_logins owner to postgres")

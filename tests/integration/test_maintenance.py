@@ -1,0 +1,420 @@
+"""The daily maintenance: partitions ahead of need, an empty default partition, old days of staging dropped."""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from include.default_partition import empty_default_partition
+from include.failures import SetupError
+from include.login import Login
+from include.maintenance import maintenance_table, size_table
+from include.merge import Merged, merge_batches, rebuild
+from include.partitions import make_partition, make_partitions, needed, staging_day, staging_days
+from include.pipeline import drop_staged, forget_rejected, make_ahead, merge, report_maintenance
+from include.retention import drop_staging_days, retention
+from include.sqs import Message
+from include.staging import Drain, stage
+from include.warehouse_check import prepare_warehouse
+from include.window import Window
+from tests.integration.test_kill_points import name, points
+from tests.worker import Conversation, exit_code
+
+AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+DAY = timedelta(days=1)
+TODAY = date(2026, 12, 15)
+
+
+@pytest.fixture
+def ready(warehouse):
+    prepare_warehouse(warehouse)
+    return warehouse
+
+
+@pytest.fixture
+def ask(ready):
+    return lambda query, *values: ready.execute(query, values).fetchall()
+
+
+def today(warehouse):
+    [(day,)] = warehouse.execute("select (now() at time zone 'UTC')::date").fetchall()
+    return day
+
+
+@pytest.fixture
+def stage_days_ago(ready, keyring):
+    """A batch, merged or not, that was staged so many days ago."""
+
+    def stage_one(days, *, rows=3, merged=True):
+        day = today(ready) - days * DAY
+        make_partition(ready, staging_day(day))
+        sent = datetime.now(UTC) - days * DAY
+        logins = [(Message(uuid4(), sent, 1, ""), Login(f"{days} days ago")) for _ in range(rows)]
+        batch = stage(ready, logins, [], keyring=keyring, drain=Drain("a run", 0, 1, sent)).batch_id
+        if merged:
+            merge_batches(ready)
+        ready.execute("update login_etl.staging_logins set staged_on = %s where batch_id = %s", [day, batch])
+        ready.execute(
+            "update login_etl.batches set staged_at = staged_at - %s where batch_id = %s", [days * DAY, batch]
+        )
+        return batch
+
+    return stage_one
+
+
+def held(warehouse):
+    return [day.age for day in staging_days(warehouse) if day.age >= 0]
+
+
+def insert(warehouse, *days):
+    for day in days:
+        warehouse.execute(
+            "insert into public.user_logins (user_id, create_date, message_id, batch_id) "
+            "values (%s, %s, gen_random_uuid(), 1)",
+            [f"of {day}", day],
+        )
+
+
+def where(ask):
+    return ask("select create_date::text, tableoid::regclass::text from public.user_logins order by create_date")
+
+
+# Ahead of need.
+
+
+@pytest.mark.parametrize(
+    ("start", "months"),
+    [
+        (date(2026, 10, 31), ["2026_09", "2026_10", "2026_11", "2026_12", "2027_01"]),
+        (date(2026, 12, 1), ["2026_11", "2026_12", "2027_01", "2027_02", "2027_03"]),
+        (date(2028, 1, 31), ["2027_12", "2028_01", "2028_02", "2028_03", "2028_04"]),
+    ],
+)
+def test_months_and_days_ahead(start, months):
+    ahead = needed(start, months=3, days=7)
+    assert [part.name.removeprefix("user_logins_") for part in ahead if part.table == "user_logins"] == months
+    assert [part.start for part in ahead if part.table == "staging_logins"] == [start + n * DAY for n in range(8)]
+    assert set(needed(start)) <= set(ahead)
+
+
+def test_what_is_made_ahead_spares_the_runs_of_a_week_all_ddl(ready, connected):
+    made = make_ahead()
+    assert list(made.values()) == ["made"] * 8 + ["empty"]
+    for days in range(7):
+        assert make_partitions(ready, today(ready) + days * DAY) == []
+    assert make_ahead() == {"default partition": "empty"}
+    assert make_partitions(ready, today(ready) + 40 * DAY, days=0) == [staging_day(today(ready) + 40 * DAY).name]
+
+
+# The default partition.
+
+
+def test_rows_in_the_default_partition_get_their_months(ready, ask):
+    insert(ready, "2019-12-31", "2020-01-01", "2020-01-31", "2024-02-29", "2027-03-31")
+    done = empty_default_partition(ready, TODAY, months=3)
+    assert done == {
+        f"user_logins_{month}": f"made, {rows} rows moved in from the default partition"
+        for month, rows in (("2019_12", 1), ("2020_01", 2), ("2024_02", 1), ("2027_03", 1))
+    }
+    assert where(ask) == [
+        ("2019-12-31", "user_logins_2019_12"),
+        ("2020-01-01", "user_logins_2020_01"),
+        ("2020-01-31", "user_logins_2020_01"),
+        ("2024-02-29", "user_logins_2024_02"),
+        ("2027-03-31", "user_logins_2027_03"),
+    ]
+    assert empty_default_partition(ready, TODAY, months=3) == {"default partition": "empty"}
+
+
+def test_rows_of_impossible_dates_are_named_and_stop_no_other(ready, ask, caplog):
+    insert(ready, "1970-01-01", "2016-11-30", "2016-12-01", "2027-04-01", "9999-12-31", "infinity", "-infinity")
+    with pytest.raises(SetupError, match="6 rows dated -infinity to infinity belong to no month that is made"):
+        empty_default_partition(ready, TODAY, months=3)
+    assert [day for day, table in where(ask) if table == "user_logins_2016_12"] == ["2016-12-01"]
+    ready.execute("delete from public.user_logins_default where create_date <> '1970-01-01'")
+    with pytest.raises(SetupError, match="1 rows dated 1970-01-01 to 1970-01-01"):
+        empty_default_partition(ready, TODAY, months=3)
+    assert "left in public.user_logins_default: 1 rows dated 1970-01-01" in caplog.text
+
+
+def test_rows_without_a_date_are_named(ready):
+    insert(ready, None)
+    with pytest.raises(SetupError, match="1 rows without a date belong to no month"):
+        empty_default_partition(ready, TODAY, months=3)
+
+
+def test_a_table_with_a_months_name_is_named_and_stops_no_other(ready, ask):
+    ready.execute("create table public.user_logins_2020_05 ()")
+    insert(ready, "2020-05-05", "2020-06-06")
+    with pytest.raises(SetupError, match="1 rows of 2020-05: a table user_logins_2020_05 is there"):
+        empty_default_partition(ready, TODAY, months=3)
+    assert where(ask) == [("2020-05-05", "user_logins_default"), ("2020-06-06", "user_logins_2020_06")]
+
+
+def test_a_locked_table_is_tried_again_later(local, ready, ask):
+    insert(ready, "2020-05-05")
+    with local.connect() as analyst, analyst.transaction():
+        analyst.execute("select count(*) from public.user_logins")
+        with pytest.raises(TimeoutError, match="locked by somebody; in its default partition wait 1 rows of 2020-05"):
+            empty_default_partition(ready, TODAY, months=3)
+    assert where(ask) == [("2020-05-05", "user_logins_default")]
+    assert "user_logins_2020_05" in empty_default_partition(ready, TODAY, months=3)
+
+
+def test_adopted_tables_are_left_alone(local, warehouse, connected):
+    with local.connect() as owner:
+        owner.execute(
+            "create table public.user_logins (user_id varchar(128), device_type varchar(32), masked_ip varchar(256), "
+            "masked_device_id varchar(256), locale varchar(32), app_version integer, create_date date) "
+            "partition by range (create_date)"
+        )
+        owner.execute("create table public.others partition of public.user_logins default")
+        owner.execute("insert into public.user_logins (user_id, create_date) values ('legacy', '2020-01-01')")
+        for table in ("user_logins", "others"):
+            owner.execute(f"alter table public.{table} owner to pipeline".encode())
+    made = make_ahead()
+    assert made.pop("default partition") == "none: public.user_logins is not partitioned by us, and left alone"
+    assert {name[:15] for name in made} == {"staging_logins_"}
+    assert warehouse.execute("select tableoid::regclass::text from public.user_logins").fetchall() == [("others",)]
+
+
+def test_a_merge_on_its_way_into_the_default_partition_is_not_refused(local, ready, keyring, ask):
+    """It either comes before the month is made, and is moved, or after, and finds the month."""
+    old = datetime(2020, 5, 5, tzinfo=UTC)
+    for _ in range(40):
+        logins = [(Message(uuid4(), old, 1, ""), Login("old")) for _ in range(50)]
+        stage(ready, logins, [], keyring=keyring, drain=Drain("a run", 0, 1, old))
+    insert(ready, "2020-05-05")
+
+    def with_one(step):
+        with local.connect(user="pipeline") as connection:
+            return step(connection)
+
+    with ThreadPoolExecutor(2) as pool:
+        merged = pool.submit(with_one, merge_batches)
+        made = pool.submit(with_one, lambda connection: empty_default_partition(connection, TODAY, months=3))
+        assert merged.result() == Merged(batches=40, staged=2000, inserted=2000)
+        assert "user_logins_2020_05" in made.result()
+    assert ask("select tableoid::regclass::text, count(*) from public.user_logins group by 1") == [
+        ("user_logins_2020_05", 2001)
+    ]
+
+
+# Staging's retention.
+
+
+def test_old_days_are_dropped_and_young_ones_stay(ready, stage_days_ago):
+    for days in (0, 1, 2, 3, 10):
+        stage_days_ago(days, rows=days + 1)
+    dropped = drop_staging_days(ready, days=2)
+    assert list(dropped.values()) == ["dropped with 11 rows", "dropped with 4 rows"]
+    assert held(ready) == [2, 1, 0]
+    assert drop_staging_days(ready, days=2) == {}
+
+
+def test_the_shortest_retention_keeps_today_and_yesterday(ready, stage_days_ago):
+    for days in (0, 1, 2):
+        stage_days_ago(days)
+    assert len(drop_staging_days(ready, days=1)) == 1
+    assert held(ready) == [1, 0]
+
+
+def test_a_day_with_a_batch_that_is_not_merged_stays_and_is_named(ready, stage_days_ago, caplog):
+    for days in (10, 9):
+        stage_days_ago(days)
+    waiting = [stage_days_ago(10, merged=False) for _ in range(7)]
+    named = f"batch {', '.join(map(str, waiting[:5]))} and 2 more"
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not merged yet: {named}", "dropped with 3 rows"]
+    assert f"is kept: not merged yet: {named}" in caplog.text
+    assert merge_batches(ready) == Merged(batches=7, staged=21, inserted=21)
+    assert list(drop_staging_days(ready, days=5).values()) == ["dropped with 24 rows"]
+
+
+def test_a_day_with_rows_of_a_batch_that_nobody_knows_stays(ready, stage_days_ago):
+    stage_days_ago(10)
+    unknown = stage_days_ago(10)
+    ready.execute("delete from login_etl.batches where batch_id = %s", [unknown])
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not merged yet: batch {unknown}"]
+
+
+def test_an_unmerged_batch_without_rows_keeps_its_day(ready, stage_days_ago):
+    batch = stage_days_ago(10, merged=False)
+    ready.execute("delete from login_etl.staging_logins where batch_id = %s", [batch])
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not merged yet: batch {batch}"]
+
+
+def test_a_partition_that_somebody_else_attached_stays(ready, ask):
+    ready.execute("""
+    create table login_etl.years partition of login_etl.staging_logins for values from ('1999-01-01') to ('2001-01-01');
+    create table login_etl.a_day partition of login_etl.staging_logins for values from ('2002-01-01') to ('2002-01-02');
+    create table login_etl.staging_logins_2003_01_01 ();
+    """)
+    assert drop_staging_days(ready, days=1) == {}
+    there = ask("select tablename from pg_tables where schemaname = 'login_etl' and tablename ~ 'years|a_day|2003'")
+    assert len(there) == 3
+
+
+def test_days_are_known_whatever_the_date_style(ready, stage_days_ago):
+    stage_days_ago(40)
+    ready.execute("set datestyle to 'German, DMY'")
+    assert len(drop_staging_days(ready, days=30)) == 1
+
+
+def test_history_a_merge_and_a_rebuild_after_the_drop(ready, connected, stage_days_ago, ask, caplog):
+    caplog.set_level(logging.INFO)
+    stage_days_ago(10)
+    stage_days_ago(1)
+    before = ask("select * from login_etl.history")
+    drop_staging_days(ready, days=5)
+    ready.execute("delete from public.user_logins")
+    assert ask("select * from login_etl.history") == before
+    assert rebuild(ready, AGES) == 3
+    assert "staging begins on" in caplog.text
+    assert ask("select distinct user_id from public.user_logins") == [("1 days ago",)]
+    counts = merge("a run", "queue", window=None, drained=[])
+    assert counts["merged_batches"] == 0
+    caplog.clear()
+    rebuild(ready, Window(datetime.now(UTC), AGES.stop))
+    assert "staging begins on" not in caplog.text
+
+
+def test_two_maintenances_at_once_drop_each_day_once(local, ready, stage_days_ago):
+    for days in range(5, 12):
+        stage_days_ago(days)
+
+    def one(_):
+        with local.connect(user="pipeline") as connection:
+            return drop_staging_days(connection, days=4)
+
+    with ThreadPoolExecutor(3) as pool:
+        dropped = [name for done in pool.map(one, range(3)) for name in done]
+    assert len(dropped) == len(set(dropped)) == 7
+
+
+def test_staging_that_is_locked_is_an_error_and_everything_stays(local, ready, stage_days_ago):
+    stage_days_ago(10)
+    with local.connect() as analyst, analyst.transaction():
+        analyst.execute("select count(*) from login_etl.staging_logins")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            drop_staging_days(ready, days=5)
+    assert 10 in held(ready)
+    assert len(drop_staging_days(ready, days=5)) == 1
+
+
+def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, keyring, stage_days_ago):
+    for days in range(5, 25):
+        stage_days_ago(days, rows=200)
+    over = threading.Event()
+
+    def until_over(step):
+        with local.connect(user="pipeline") as connection:
+            rounds = 0
+            while not over.is_set() or not rounds:
+                step(connection)
+                rounds += 1
+        return rounds
+
+    def drain_one(connection):
+        now = datetime.now(UTC)
+        logins = [(Message(uuid4(), now, 1, ""), Login("now")) for _ in range(20)]
+        stage(connection, logins, [], keyring=keyring, drain=Drain("meanwhile", 0, 1, now))
+
+    with ThreadPoolExecutor(3) as pool:
+        steps = (drain_one, merge_batches, lambda connection: rebuild(connection, AGES))
+        rounds = [pool.submit(until_over, step) for step in steps]
+        try:
+            dropped = drop_staging_days(ready, days=4)
+        finally:
+            over.set()
+        drained, *_ = (round_.result() for round_ in rounds)
+    assert set(dropped.values()) == {"dropped with 200 rows"}
+    assert len(dropped) == 20
+    merge_batches(ready)
+    assert ready.execute("select count(*) from public.user_logins where user_id = 'now'").fetchall() == [
+        (20 * drained,)
+    ]
+    assert ready.execute("select * from login_etl.history where unbalanced_batches is not null").fetchall() == []
+
+
+# All of it.
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "30.5", "many", "4000", "٣", " 30"])
+def test_a_retention_that_is_no_number_of_days_is_one_sentence(text):
+    assert retention("a_variable", "1") == 1
+    with pytest.raises(SetupError, match="variable a_variable is not a number of days from 1 to 3,650"):
+        retention("a_variable", text)
+
+
+def maintain():
+    parts = {"make": make_ahead(), "drop": drop_staged(days=5), "forget": {"bodies": str(forget_rejected(days=5))}}
+    report_maintenance(parts)
+
+
+def test_a_maintenance_killed_anywhere_is_finished_by_the_next_one(
+    ready, proxies, connected, stage_days_ago, subtests, ask
+):
+    make_ahead()
+    kept = stage_days_ago(8)
+
+    def disorder():
+        for days in (6, 7):
+            stage_days_ago(days)
+        for table in (
+            "public.user_logins_2020_05",
+            *(f"login_etl.{day.name}" for day in staging_days(ready) if day.age < -1),
+        ):
+            ready.execute(f"drop table if exists {table}".encode())
+        insert(ready, "2020-05-05")
+        ready.execute("update login_etl.batches set merged_at = null where batch_id = %s", [kept])
+        return ask("select count(*) from public.user_logins")
+
+    def order():
+        [(made,)] = ask("select count(*) from pg_inherits where inhparent = 'login_etl.staging_logins'::regclass")
+        return (
+            made,
+            ask("select count(*) from only public.user_logins_default"),
+            ask("select distinct batch_id from login_etl.staging_logins"),
+        )
+
+    disorder()
+    proxies.let(undisturbed := Conversation())
+    assert exit_code(proxies.environment, maintain) == 0
+    expected = order()
+    assert expected == (9, [(0,)], [(kept,)])
+    kill_points = points(undisturbed.said)
+    assert len(kill_points) >= 30
+
+    for number, done in kill_points:
+        with subtests.test(point=name(undisturbed.said, number, done)):
+            logins = disorder()
+            proxies.let(Conversation(kill_at=number, done=done))
+            assert exit_code(proxies.environment, maintain) == -9
+            maintain()
+            assert order() == expected
+            assert ask("select count(*) from public.user_logins") == logins
+    print(f"\n{len(kill_points)} kill points of a maintenance")
+
+
+def test_the_tables_say_what_was_done_and_what_is_there(ready, stage_days_ago):
+    stage_days_ago(1)
+    table = maintenance_table(
+        {"drop": {"a day": "dropped with 3 rows"}, "make": None, "forget": {"bodies": "0 forgotten"}}
+    )
+    assert [line.split() for line in table.splitlines()[2:]] == [
+        ["drop", "a", "day", "dropped", "with", "3", "rows"],
+        ["make", "failed:", "see", "its", "log"],
+        ["forget", "bodies", "0", "forgotten"],
+    ]
+    ready.execute("analyze")
+    sizes = {line.split()[0]: line.split()[1:] for line in size_table(ready).splitlines()[2:]}
+    assert sizes["public.user_logins"][:2] == ["4", "3"]
+    assert sizes["login_etl.staging_logins"][:2] == ["3", "3"]
+    assert set(sizes) == {
+        "public.user_logins", "login_etl.staging_logins", "login_etl.batches", "login_etl.rejected_messages"
+    }  # fmt: skip
+    assert float(sizes["login_etl.staging_logins"][2]) >= 0.1

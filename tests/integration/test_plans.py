@@ -1,0 +1,141 @@
+"""How Postgres finds the rows of each statement, in tables that are large enough for it to matter."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from psycopg import sql
+
+from include.partitions import make_partition, staging_day
+from include.statements import FOLDER, statement
+from include.warehouse_check import prepare_warehouse
+
+LARGE = ("user_logins", "staging_logins", "batches", "rejected_messages")
+DAYS = 5
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+
+# Every statement that reads large tables, with what it is given in a run.
+IN_A_RUN = {
+    "claim_batch": {"batch_id": 19_990},
+    "expire_bodies": {"days": 30},
+    "insert_batch": {
+        "run_id": "a run", "map_index": 0, "try_number": 1, "source": "queue", "kid": "k", "received": 1, "staged": 1,
+        "rejected": 0, "oldest_sent_at": NOW, "newest_sent_at": NOW, "started_at": NOW,
+    },
+    "insert_rejected": {
+        "message_id": UUID(int=1), "batch_id": 1, "sent_at": NOW, "receive_count": 1, "reason": "body: json_invalid",
+        "fields": [], "kid": "k", "sealed_body": b"",
+    },
+    "mark_replayed": {"batch_id": 1, "message_ids": [UUID(int=number) for number in range(10)]},
+    "merge_batch": {"batch_id": 19_990, "staged_on": NOW.date()},
+    "rebuild": {"start": NOW - DAY - timedelta(minutes=5), "stop": NOW - DAY},
+    "record_deletes": {"batch_id": 19_990, "deleted": 1, "failed": 0, "expired": 0},
+    "record_merge": {"batch_id": 19_990, "staged_on": NOW.date(), "inserted": 1},
+    "rejected_page": {
+        "after": NOW - DAY, "after_id": UUID(int=0), "start": NOW - DAY, "stop": NOW, "rules": None, "messages": 1000,
+        "bytes": 1000,
+    },
+    "run_batches": {"run_id": "run 1990", "source": "queue"},
+    "staged_day": {"day": (NOW - 3 * DAY).date()},
+    "staged_range": {},
+    "unmerged_batches": {},
+    "used_kids": {},
+}  # fmt: skip
+# Of the catalogue, of locks, of the ledger; copies, which read nothing; and the default partition, which is read whole.
+OTHERS = {
+    "applied_migrations", "attach_partition", "copy_logins", "create_partition", "default_months", "drop_staging_day",
+    "empty_default_partition", "has_ledger", "has_months", "lock", "lock_default_partition", "lock_staging_day",
+    "lock_timeout", "missing_partitions", "record_migration", "staging_days", "table_sizes", "target",
+    "target_columns", "target_keys",
+}  # fmt: skip
+FILL = """
+insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, deleted, delete_failed,
+    expired, inserted, already_there, oldest_sent_at, newest_sent_at, started_at, staged_at, merged_at)
+select 'run ' || batch / 10, 0, 1, 'k', 10, 10, 0, 10, 0, 0, 10, 0, sent, sent, sent, sent, sent
+from generate_series(1, 20000) as batch
+cross join lateral (select now() - (20000 - batch) * interval '5 days' / 20000 as sent) as age;
+update login_etl.batches set merged_at = null where batch_id > 19980;
+
+insert into login_etl.staging_logins
+select batch_id, (staged_at at time zone 'UTC')::date, gen_random_uuid(), staged_at, 'user', 'ios', repeat('m', 73),
+    repeat('m', 73), 'RU', '1.2.3', 1002003
+from login_etl.batches, generate_series(1, 10);
+
+insert into public.user_logins
+select user_id, device_type, masked_ip, masked_device_id, locale, app_version, (sent_at at time zone 'UTC')::date,
+    message_id, batch_id
+from login_etl.staging_logins;
+
+insert into login_etl.rejected_messages (message_id, batch_id, sent_at, receive_count, reason, fields, kid,
+    sealed_body, rejected_at)
+select gen_random_uuid(), n, now(), 1, 'body: json_invalid', '{}', 'k',
+    case when n > 49000 then repeat('s', 100)::bytea end, now() - (50000 - n) * interval '60 days' / 50000
+from generate_series(1, 50000) as n;
+"""
+
+INDEXES = """
+select index.relname, array_remove(array_agg(part.relname::text), null)
+from pg_index
+inner join pg_class as index on index.oid = indexrelid
+left join pg_inherits on inhparent = indexrelid
+left join pg_class as part on part.oid = inhrelid
+where
+    index.relnamespace in ('public'::regnamespace, 'login_etl'::regnamespace)
+    and not index.relispartition
+    and indrelid <> 'login_etl.schema_migrations'::regclass
+group by index.relname
+"""
+
+
+def explained(warehouse, name):
+    query = statement(name)
+    if name == "staged_day":
+        query = query.format(partition=sql.Identifier("login_etl", staging_day((NOW - 3 * DAY).date()).name))
+    return "\n".join(line for (line,) in warehouse.execute(sql.SQL("explain (costs off) ") + query, IN_A_RUN[name]))
+
+
+@pytest.fixture(scope="module")
+def plans(local):
+    """The plan of each statement in a filled warehouse of its own."""
+    with local.connect("postgres") as postgres:
+        postgres.execute("drop database if exists large with (force)")
+        postgres.execute("create database large")
+    with local.connect("large") as warehouse:
+        prepare_warehouse(warehouse)
+        for age in range(DAYS + 1):
+            make_partition(warehouse, staging_day((NOW - age * DAY).date()))
+        warehouse.execute(FILL.replace("now()", f"timestamptz '{NOW}'").encode())
+        warehouse.execute("vacuum (analyze)")
+        yield {name: explained(warehouse, name) for name in IN_A_RUN}
+
+
+@pytest.fixture
+def indexes(local, plans):
+    """Each index of ours, and its parts on the partitions."""
+    with local.connect("large") as warehouse:
+        return dict(warehouse.execute(INDEXES).fetchall())
+
+
+def test_every_statement_is_known():
+    assert {path.stem for path in FOLDER.glob("*.sql")} == IN_A_RUN.keys() | OTHERS
+    assert not IN_A_RUN.keys() & OTHERS
+
+
+@pytest.mark.parametrize("name", IN_A_RUN)
+def test_no_statement_reads_a_large_table_from_end_to_end(plans, name):
+    read = set(re.findall(rf"Seq Scan on ((?:{'|'.join(LARGE)})\w*)", plans[name]))
+    assert read <= {staging_day((NOW + DAY).date()).name}, plans[name]  # nothing is in it yet
+
+
+@pytest.mark.parametrize("name", ["merge_batch", "record_merge"])
+def test_a_merge_reads_the_staging_of_one_day(plans, name):
+    assert set(re.findall(r"staging_logins_\d{4}_\d\d_\d\d\b(?!_)", plans[name])) <= {f"staging_logins_{NOW:%Y_%m_%d}"}
+    assert f"staging_logins_{NOW:%Y_%m_%d}_batch_id_idx" in plans[name]
+
+
+def test_every_index_is_used_by_a_statement(plans, indexes):
+    words = {word for plan in plans.values() for word in re.findall(r"\w+", plan)}
+    assert {index for index, parts in indexes.items() if not words & {index, *parts}} == set()
+    assert {"user_logins_key", "batches_not_merged", "staging_logins_by_sent_at"} <= indexes.keys()

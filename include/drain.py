@@ -70,7 +70,7 @@ def drain_queue(
                 batch = stage(connection, logins, rejects, keyring=keyring, drain=drain)
                 if connection.info.transaction_status != TransactionStatus.IDLE:
                     raise RuntimeError("the batch is not committed: its messages must not be deleted")
-                landed.append(Landed(batch, delete(sqs, queue_url, chunk, pool=pool)))
+                landed.append(Landed(batch, delete(sqs, queue_url, chunk, threads=threads, pool=pool)))
                 while len(landed) > (0 if fifo else 1):
                     totals.update(finish(connection, landed.popleft()))
         finally:  # also where a landing or a receive fails

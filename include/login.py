@@ -49,7 +49,8 @@ def _version(text: str | None) -> str | None:
 
 Short = Annotated[str, Field(max_length=32, pattern=NO_NUL)]
 Long = Annotated[str, Field(max_length=256, pattern=NO_NUL)]
-STRICT = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+# Only keys are cached: raw values are to be gone when their batch is.
+STRICT = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True, cache_strings="keys")
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)

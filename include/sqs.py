@@ -8,6 +8,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import repeat
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Literal
 from uuid import UUID, uuid4
@@ -119,15 +120,22 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
     )
 
 
-def delete(sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, pool: Executor) -> Iterator[Deletes]:
-    """Start to delete landed messages, ten a call, and give what became of each call.
+def delete(
+    sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, threads: int, pool: Executor
+) -> Iterator[Deletes]:
+    """Start to delete landed messages, ten a call, in as many of the pool's threads; give what became of them.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
     What stays on the queue is received again and recognised by its message id, so a call that fails,
     after botocore's retries, is counted and no error. SetupError where deleting is not allowed.
     """
     groups = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
-    return pool.map(partial(_delete_call, sqs, queue_url), groups)
+    shared = iter(groups)  # each thread takes the next one: a future for each would cost more than the rest of this
+    return pool.map(partial(_delete_groups, sqs, queue_url), repeat(shared, min(threads, len(groups))))
+
+
+def _delete_groups(sqs: SQSClient, queue_url: str, groups: Iterator[Sequence[Received]]) -> Deletes:
+    return sum((_delete_call(sqs, queue_url, group) for group in groups), start=Deletes())
 
 
 def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -> Deletes:

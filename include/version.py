@@ -9,7 +9,7 @@ PART_LIMIT = 999
 _VERSION = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?(?:\.([0-9]{1,9}))?")
 
 
-@lru_cache(maxsize=1024)  # few versions are in use at a time, and each is packed twice
+@lru_cache(maxsize=4096)  # few versions are in use at a time, and each is packed twice
 def pack_version(text: str) -> int:
     """Pack one to three dot-separated numbers into `major·1 000 000 + minor·1 000 + patch`.
 

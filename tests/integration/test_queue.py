@@ -40,7 +40,7 @@ def take(sqs, queue_url, pool, **bounds):
 
 
 def delete_all(sqs, queue_url, messages, pool):
-    return sum(delete(sqs, queue_url, messages, pool=pool), start=Deletes())
+    return sum(delete(sqs, queue_url, messages, threads=2, pool=pool), start=Deletes())
 
 
 def test_looking_takes_nothing(sqs, queue_url, pool):

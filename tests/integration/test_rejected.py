@@ -109,7 +109,7 @@ def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, dra
 def not_deleted(sqs, queue_url):
     """A delete that SQS confirms, after which the messages are there again all the same."""
 
-    def delete(client, url, messages, *, pool):
+    def delete(client, url, messages, *, threads, pool):
         show_again(sqs, queue_url, [message.receipt_handle for message in messages])
         return iter([Deletes(deleted=len(messages))])
 

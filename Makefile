@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 EVENTS ?= 100
 SECONDS ?= 3600
 
-.PHONY: help install run ui seed env stop test soak check format lock clean
+.PHONY: help install run ui seed env stop test soak bench check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
@@ -41,6 +41,9 @@ test: $(INSTALLED) ## Run every test, in two processes
 
 soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults for an hour (SECONDS=3600)
 	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_soak.py)
+
+bench: $(INSTALLED) ## Measure speed and cost, and write docs/performance.md; takes ten minutes and 12 GB
+	@$(BIN)/python -m benchmarks
 
 check: $(INSTALLED) ## Lint, check the format and the types
 	@$(BIN)/ruff check

@@ -8,10 +8,11 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 JOINS_HOOKS_TO_LOGIC = {"connections.py", "retries.py"}
 FORBIDDEN = {
-    "include": {"dags", "plugins", "sandbox", "tests", "user_logins", "sqs_backlog_sensor"},
-    "plugins": {"dags", "sandbox", "tests", "user_logins"},
-    "dags": {"sandbox", "tests"},
-    "sandbox": {"airflow", "include", "dags", "plugins", "tests"},
+    "include": {"benchmarks", "dags", "plugins", "sandbox", "tests", "user_logins", "sqs_backlog_sensor"},
+    "plugins": {"benchmarks", "dags", "sandbox", "tests", "user_logins"},
+    "dags": {"benchmarks", "sandbox", "tests"},
+    "sandbox": {"airflow", "benchmarks", "include", "dags", "plugins", "tests"},
+    "benchmarks": {"tests"},
 }
 FILES = [path for folder in FORBIDDEN for path in sorted((PROJECT / folder).rglob("*.py"))]
 

@@ -1,0 +1,61 @@
+"""`make bench`, at tiny sizes: every figure is there. How fast it is says the page, on a quiet machine."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+FIGURES = {
+    **{
+        f"queue → user_logins against a bare loop, {trip} ms, {threads}": "≥ 0.85 ×"
+        for trip in (0, 15)
+        for threads in ("1 thread", "4 threads", "16 threads", "64 threads")
+    },
+    "queue → user_logins against a sequential loop, 15 ms": "≥ 15 ×",
+    "two mapped workers against one, 15 ms": "≥ 1.7 ×",
+    "CPU per message outside the SQS client": "≤ 12 µs",
+    "API calls per 1 000 messages": "≤ 205 calls",
+    "peak memory, draining 1 000 000 messages against 10 000": "≤ 1.1 ×",
+    "landing by COPY against insert_rows, 10 000 rows": "≥ 5 ×",
+    "merging 10 000 rows into 10 million against an empty table": "≤ 1.3 ×",
+    "the same into 24 monthly partitions against one": "≤ 1.2 ×",
+    "an empty run, CPU beyond Airflow's": "≤ 0.3 s",
+    **{f"parsing {path.name} against an empty DAG file": "≤ 1.3 ×" for path in sorted((PROJECT / "dags").glob("*.py"))},
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder that a quick run has written into."""
+    folder = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "benchmarks", "--quick", "--into", str(folder)]
+    subprocess.run(command, cwd=PROJECT, check=True, env={**os.environ, "COLUMNS": "200"}, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def test_the_page_has_every_figure_with_its_goal(written):
+    page = (written / "performance.md").read_text()
+    summary = page[page.index("| what |") : page.index("## ")].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in summary[2:] if line.startswith("|")]
+    assert {row[0]: row[4] for row in rows} == FIGURES
+    for _, floor, ours, result, goal, reached in rows:
+        assert all(re.match(r"-?[\d.,e+-]+ ", cell) for cell in (floor, ours, result) if cell)
+        assert result.split()[-1] == goal.split()[-1]
+        assert reached in ("yes", "**no**")
+
+
+def test_the_page_says_that_a_quick_run_measures_nothing(written):
+    assert "quick run" in (written / "performance.md").read_text()
+
+
+def test_the_charts_that_the_page_shows_are_drawings(written):
+    charts = re.findall(r"!\[.*\]\((.*)\)", (written / "performance.md").read_text())
+    assert len(charts) == 2
+    for chart in charts:
+        drawing = ET.parse(written / chart)
+        assert len(drawing.findall(".//{*}circle")) >= 4

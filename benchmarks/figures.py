@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Literal
 
 RATIO = "×"
@@ -96,11 +97,11 @@ class Section:
 
 
 def number(value: float) -> str:
-    """Three digits that count, thousands apart.
+    """Three digits that count, or more; thousands apart.
 
-    >>> number(12345.6), number(3.14159), number(0.0123)
-    ('12,346', '3.14', '0.0123')
+    >>> number(12345.6), number(3.14159), number(0.0000123)
+    ('12,346', '3.14', '0.0000123')
     """
     if abs(value) >= HUNDRED:
         return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return format(Decimal(f"{value:.3g}"), "f")

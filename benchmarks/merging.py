@@ -28,7 +28,7 @@ ROUNDS = 9
 LOAD = """
 insert into public.user_logins
 select
-    gen_random_uuid()::text, 'android', repeat('a', 73), repeat('b', 73), 'RU', 2003000,
+    repeat('u', 36), 'android', repeat('a', 73), repeat('b', 73), 'RU', 2003000,
     %(first)s::date + (random() * %(days)s)::int, gen_random_uuid(), 0
 from generate_series(1, %(rows)s)
 """
@@ -43,7 +43,7 @@ with batch as (
 insert into login_etl.staging_logins
 select
     batch_id, staged_on, gen_random_uuid(), %(first)s::timestamptz + random() * (now() - %(first)s::timestamptz),
-    gen_random_uuid()::text, 'android', repeat('a', 73), repeat('b', 73), 'RU', '2.3.0', 2003000
+    repeat('u', 36), 'android', repeat('a', 73), repeat('b', 73), 'RU', '2.3.0', 2003000
 from batch, generate_series(1, %(rows)s)
 """
 INDEXES = """

@@ -12,6 +12,7 @@ from benchmarks.figures import Figure, Section, Table, absolute, growth, number
 from sandbox.environment import PROJECT
 
 ROUNDS = 5
+EMPTY_ROUNDS = 3  # of three tasks each
 AIRFLOW = """
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
@@ -55,11 +56,10 @@ def section(bench: Bench) -> Section:
     bench.empty()
     bench.stub.load(0)
     fresh(AIRFLOW, "")  # compiles what it imports
-    rounds = bench.size(ROUNDS, 1)
     rows, floor, ours = [], 0.0, 0.0
     for task, (code, least) in TASKS.items():
         taken = interleaved(
-            rounds,
+            bench.size(EMPTY_ROUNDS, 1),
             floor=partial(fresh, AIRFLOW, least),
             ours=partial(fresh, AIRFLOW, code.format(url=bench.stub.queue_url)),
         )
@@ -67,15 +67,15 @@ def section(bench: Bench) -> Section:
         floor, ours = floor + taken["floor"], ours + taken["ours"]
     empty_run = absolute("an empty run, CPU beyond Airflow's", floor, ours, "s", at_most=0.3, beyond=floor)
     return Section(
-        [empty_run, *(_parsing(bench, path, rounds) for path in sorted((PROJECT / "dags").glob("*.py")))],
+        [empty_run, *(_parsing(bench, path) for path in sorted((PROJECT / "dags").glob("*.py")))],
         [Table(("task", "floor, CPU ms", "ours, CPU ms"), rows)],
     )
 
 
-def _parsing(bench: Bench, path: Path, rounds: int) -> Figure:
+def _parsing(bench: Bench, path: Path) -> Figure:
     floor = bench.local.home / f"empty_{path.name}"
     floor.write_text("\n".join(sorted(set(airflow_imports(path)))) + EMPTY_DAG)
-    taken = interleaved(rounds, floor=partial(parse, floor), ours=partial(parse, path))
+    taken = interleaved(bench.size(ROUNDS, 1), floor=partial(parse, floor), ours=partial(parse, path))
     name = f"parsing {path.name} against an empty DAG file"
     return growth(name, taken["floor"], taken["ours"], "s", at_most=1.3)
 

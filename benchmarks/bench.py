@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -106,9 +106,11 @@ class Bench:
         """CPU seconds of Postgres so far, with those of the backends that have ended."""
         pid = int((self.local.home / "postgres" / "postmaster.pid").read_text().split()[0])
         postmaster = psutil.Process(pid)
-        alive = [process.cpu_times() for process in [postmaster, *postmaster.children()]]
-        ended = postmaster.cpu_times()
-        return sum(times.user + times.system for times in alive) + ended.children_user + ended.children_system
+        spent = 0.0
+        for process in (postmaster, *postmaster.children()):
+            with suppress(psutil.NoSuchProcess):  # a backend that is just ending, whose time the postmaster has now
+                spent += sum(process.cpu_times()[:2])
+        return spent + sum(postmaster.cpu_times()[2:4])
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 from typing import TypedDict
 
-WORKER_MESSAGES = 10_000  # a task takes seconds to start: below this a second one costs more than it gains
-THREAD_MESSAGES = 100  # ten receive calls
-MAX_THREADS = 16
+# Measured (docs/performance.md): a drain moves about 4,000 messages a second, and a task takes seconds to start; so a
+# second one pays from some 25,000 messages on. A thread moves about 500 in two seconds at a round trip of 15 ms, and ends
+# with a call that may find nothing. From 32 threads on the interpreter lock is what limits.
+WORKER_MESSAGES = 25_000
+THREAD_MESSAGES = 500
+MAX_THREADS = 32
 
 
 class Share(TypedDict):
@@ -17,11 +20,12 @@ class Share(TypedDict):
 def plan_shares(backlog: int, *, max_messages: int, max_workers: int) -> list[Share]:
     """Shares for 1 to `max_workers` drain tasks, none for an empty queue.
 
-    One worker for each 10 000 messages there are, one thread for each 100 of a worker's; the backlog
-    is approximate, so it decides how many take part, and `max_messages` how much they may take.
+    - One worker for each 25,000 messages that wait, at most `max_workers`.
+    - One thread for each 500 of a worker's, at most 32.
+    - Each may take an equal part of `max_messages`, however many wait: the backlog is approximate.
 
-    >>> plan_shares(25_000, max_messages=10_000, max_workers=4)
-    [{'messages': 10000, 'threads': 16}]
+    >>> plan_shares(4_000, max_messages=100_000, max_workers=4)
+    [{'messages': 100000, 'threads': 8}]
     """
     if backlog < 1:
         return []

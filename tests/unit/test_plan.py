@@ -17,7 +17,12 @@ def test_an_empty_queue_needs_no_worker():
 
 
 def test_a_small_backlog_costs_one_small_task():
-    assert plan_shares(99, max_messages=100_000, max_workers=4) == [{"messages": 100_000, "threads": 1}]
+    assert plan_shares(500, max_messages=100_000, max_workers=4) == [{"messages": 100_000, "threads": 1}]
+
+
+def test_threads_come_before_workers():
+    assert plan_shares(25_000, max_messages=100_000, max_workers=4) == [{"messages": 100_000, "threads": MAX_THREADS}]
+    assert plan_shares(25_001, max_messages=100_000, max_workers=4) == [{"messages": 50_000, "threads": 25}] * 2
 
 
 def test_a_large_backlog_uses_all_that_is_allowed():

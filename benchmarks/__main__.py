@@ -30,6 +30,7 @@ from benchmarks import cpu, landing, merging, overhead, throughput
 from benchmarks.bench import bench
 from benchmarks.chart import TEMPLATES, svg
 from benchmarks.figures import HEADERS, Section, Table
+from include.plan import MAX_THREADS
 from sandbox.environment import PROJECT
 
 GROUPS = {
@@ -75,6 +76,7 @@ def write(folder: Path, sections: dict[str, Section], *, machine: str, took: str
         took=took,
         quick=quick,
         warm_ups=merging.WARM_UPS,
+        threads=MAX_THREADS,
     )
     (folder / "performance.md").write_text(page)
     for section in sections.values():

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 MOST_THREADS = 64
-PLANNED_THREADS = 16  # a drain's most, for the figures that vary something else
 ROUND_TRIP = 0.015  # seconds, as from a machine in the same AWS region
 
 Prepare = Callable[[], AbstractContextManager[Callable[[], object]]]
@@ -73,15 +72,15 @@ class Bench:
         connection.prepare_threshold = None
         return connection
 
-    def client(self) -> SQSClient:
-        """The pipeline's client, with a connection for each of at most MOST_THREADS threads."""
+    def client(self, config: Config = BOTOCORE) -> SQSClient:
+        """The pipeline's client, or another one, with a connection for each of at most MOST_THREADS threads."""
         client: SQSClient = boto3.client(
             "sqs",
             endpoint_url=self.stub.endpoint,
             region_name="us-east-1",
             aws_access_key_id="bench",
             aws_secret_access_key="bench",  # noqa: S106 - it takes any
-            config=BOTOCORE.merge(Config(max_pool_connections=MOST_THREADS)),
+            config=config.merge(Config(max_pool_connections=MOST_THREADS)),
         )
         client.get_queue_attributes(QueueUrl=self.stub.queue_url, AttributeNames=["VisibilityTimeout"])
         return client

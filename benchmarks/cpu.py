@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.bench import PLANNED_THREADS, Bench, alone, interleaved, this_drain
+from benchmarks.bench import Bench, alone, interleaved, this_drain
 from benchmarks.figures import Section, Table, absolute, growth, number
 from include import pipeline
 from include.connections import AWS
@@ -26,6 +26,7 @@ from sqs_backlog_sensor import SqsBacklogSensor
 MESSAGES = 20_000
 BACKLOG = 10_000
 FEW, MANY = 10_000, 1_000_000  # for the memory they take
+THREADS = 1  # more would count what threads cost each other where none of them waits for a server
 SHOWN = 12  # functions of the profile
 INCLUDE = Path(pipeline.__file__).parent
 
@@ -80,7 +81,7 @@ def without_sqs(
             drain=this_drain(),
             messages=messages,
             seconds=600,
-            threads=PLANNED_THREADS,
+            threads=THREADS,
         )
         merge_batches(warehouse)
 

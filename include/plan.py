@@ -2,9 +2,9 @@
 
 from typing import TypedDict
 
-# Measured (docs/performance.md): a drain moves about 4,000 messages a second, and a task takes seconds to start; so a
-# second one pays from some 25,000 messages on. A thread moves about 500 in two seconds at a round trip of 15 ms, and ends
-# with a call that may find nothing. From 32 threads on the interpreter lock is what limits.
+# Measured (docs/performance.md): a drain moves some 4,000 messages a second and a task takes seconds to start, so a
+# second one pays from about 25,000 messages on. At a round trip of 15 ms a thread moves 500 in two seconds; it may
+# end with a call that finds nothing. With more than 32, threads wait for the interpreter rather than for SQS.
 WORKER_MESSAGES = 25_000
 THREAD_MESSAGES = 500
 MAX_THREADS = 32

@@ -76,6 +76,7 @@ def write(folder: Path, sections: dict[str, Section], *, machine: str, took: str
         took=took,
         quick=quick,
         warm_ups=merging.WARM_UPS,
+        months=merging.MONTHS,
         threads=MAX_THREADS,
     )
     (folder / "performance.md").write_text(page)

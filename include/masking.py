@@ -67,7 +67,7 @@ class Keyring:
 
     def mask(self, value: str | None, *, field: PiiField) -> str | None:
         """The mask of a raw value; None for null and empty ones, so that they form no group of duplicates."""
-        if not isinstance(value, str | None):
+        if value is not None and not isinstance(value, str):
             raise TypeError(f"{field} must be text or null")  # ipaddress would take integers and booleans
         canonical = (canonical_address(value) if field == "ip" else value.strip()) if value else ""
         if not canonical:

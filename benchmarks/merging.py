@@ -101,7 +101,7 @@ def section(bench: Bench) -> Section:
     )
     large = millis[sizes[-1].label]
     lines = [
-        Series("the first after a checkpoint", [first[label] for label in SIZES], dashed=True),
+        Series("after a checkpoint", [first[label] for label in SIZES], dashed=True),
         Series("median", [millis[label] for label in SIZES]),
     ]
     return Section(

@@ -2,10 +2,10 @@
 
 from typing import TypedDict
 
-# Measured (docs/performance.md): a drain moves some 4,000 messages a second and a task takes seconds to start, so a
-# second one pays from about 25,000 messages on. At a round trip of 15 ms a thread moves 500 in two seconds; it may
-# end with a call that finds nothing. With more than 32, threads wait for the interpreter rather than for SQS.
-WORKER_MESSAGES = 25_000
+# Measured (docs/performance.md): a drain moves some 4,000 messages a second, and what starting a task takes, one and a
+# half seconds of CPU, moves 6,000; twice that is worth a task. At a round trip of 15 ms a thread moves 500 in two
+# seconds; it may end with a call that finds nothing. With more than 32, threads wait for the interpreter, not for SQS.
+WORKER_MESSAGES = 12_500
 THREAD_MESSAGES = 500
 MAX_THREADS = 32
 
@@ -20,7 +20,7 @@ class Share(TypedDict):
 def plan_shares(backlog: int, *, max_messages: int, max_workers: int) -> list[Share]:
     """Shares for 1 to `max_workers` drain tasks, none for an empty queue.
 
-    - One worker for each 25,000 messages that wait, at most `max_workers`.
+    - One worker for each 12,500 messages that wait, at most `max_workers`.
     - One thread for each 500 of a worker's, at most 32.
     - Each may take an equal part of `max_messages`, however many wait: the backlog is approximate.
 

@@ -389,10 +389,10 @@ def test_a_maintenance_killed_anywhere_is_finished_by_the_next_one(
     kill_points = points(undisturbed.said)
     assert len(kill_points) >= 30
 
-    for number, done in kill_points:
-        with subtests.test(point=name(undisturbed.said, number, done)):
+    for _, point, done in kill_points:
+        with subtests.test(point=name(point, done)):
             logins = disorder()
-            proxies.let(Conversation(kill_at=number, done=done))
+            proxies.let(Conversation(kill_at=point, done=done))
             assert exit_code(proxies.environment, maintain) == -9
             maintain()
             assert order() == expected

@@ -69,7 +69,7 @@ def crash_before_delete(monkeypatch, sqs, queue_url):
     """Let the next delete die, once the messages are back on the queue."""
 
     def arm():
-        def crash(sqs_client, url, messages, *, pool):
+        def crash(sqs_client, url, messages, *, threads, pool):
             show_again(sqs, queue_url, messages)
             monkeypatch.undo()
             raise KeyboardInterrupt

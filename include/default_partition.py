@@ -51,7 +51,7 @@ def empty_default_partition(
             moved = make_partition(connection, partition)
         except psycopg.errors.LockNotAvailable:
             locked.append(f"{rows} rows of {month:%Y-%m}")
-            continue
+            break  # it is one table: whoever else reads it must not wait behind us again for each month
         if moved is None:
             faults.append(f"{rows} rows of {month:%Y-%m}: a table {partition.name} is there: attach or rename it")
         else:

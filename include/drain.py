@@ -6,7 +6,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from include.login import Login, RejectedMessage, parse
 from include.masking import Keyring
 from include.receiver import receive
-from include.sqs import Deletes, Message, delete
+from include.sqs import VISIBILITY_SECONDS, Deletes, Message, Received, delete
 from include.staging import Batch, Drain, stage
 from include.statements import statement
 
@@ -65,18 +65,41 @@ def drain_queue(
         closing(receive(sqs, queue_url, limit=messages, deadline=deadline, threads=threads, pool=pool)) as chunks,
     ):
         try:
-            for chunk in chunks:
-                logins, rejects = sort_out(chunk)
-                batch = stage(connection, logins, rejects, keyring=keyring, drain=drain)
-                if connection.info.transaction_status != TransactionStatus.IDLE:
-                    raise RuntimeError("the batch is not committed: its messages must not be deleted")
+            for chunk in map(in_time, chunks):
+                if not chunk:
+                    continue
+                batch = land(connection, chunk, keyring=keyring, drain=drain)
                 landed.append(Landed(batch, delete(sqs, queue_url, chunk, threads=threads, pool=pool)))
                 while len(landed) > (0 if fifo else 1):
                     totals.update(finish(connection, landed.popleft()))
-        finally:  # also where a landing or a receive fails
             while landed:
                 totals.update(finish(connection, landed.popleft()))
+        except BaseException:
+            chunks.close()
+            if connection.info.transaction_status == TransactionStatus.IDLE:  # else it was interrupted, or is closed
+                for each in landed:
+                    with not_instead_of_the_error(each.batch):
+                        finish(connection, each)
+            raise
     return dict(totals)
+
+
+def in_time(chunk: Sequence[Received]) -> Sequence[Received]:
+    """The messages that SQS hides long enough to be landed and deleted; others come again by themselves."""
+    latest = monotonic() + VISIBILITY_SECONDS / 2
+    fresh = [message for message in chunk if message.expires_at > latest]
+    if len(fresh) < len(chunk):
+        log.warning("%d messages waited too long for the warehouse; they come again", len(chunk) - len(fresh))
+    return fresh
+
+
+def land(connection: psycopg.Connection, chunk: Sequence[Message], *, keyring: Keyring, drain: Drain) -> Batch:
+    """Stage a chunk as one batch, which is committed then."""
+    logins, rejects = sort_out(chunk)
+    batch = stage(connection, logins, rejects, keyring=keyring, drain=drain)
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        raise RuntimeError("the batch is not committed: its messages must not be deleted")
+    return batch
 
 
 def sort_out(
@@ -91,6 +114,15 @@ def sort_out(
         except RejectedMessage as reject:
             rejects.append((message, reject.with_traceback(None)))
     return logins, rejects
+
+
+@contextmanager
+def not_instead_of_the_error(batch: Batch) -> Iterator[None]:
+    """Only log what finishing the batch of a drain that has failed raises."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - the first error says more
+        log.warning("batch %d is landed; its deletes: %s", batch.batch_id, type(error).__name__)
 
 
 def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:

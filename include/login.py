@@ -97,7 +97,7 @@ def parse(body: str) -> Login:
     # An event without a user may be an envelope; looking only now keeps the flat event cheap.
     if ("user_id", "missing") in broken:
         try:
-            envelope = from_json(body)
+            envelope = from_json(body, cache_strings="keys")
             if envelope.get("Type") == "Notification" and "Message" in envelope:
                 return _SNS.validate_json(body).Message
             if "detail-type" in envelope and "detail" in envelope:

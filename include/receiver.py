@@ -46,9 +46,9 @@ def receive(
     At most `threads` calls run at a time in the pool, and go on while the caller lands a chunk: each
     starts its successor when it ends, so what the caller submits to the same pool has its turn between
     them. They wait when two chunks are waiting for the caller, so memory is bounded. A chunk is
-    handed over while it is young, however slowly it fills, so that there is time to land and delete it
-    before SQS shows it to others. A call that fails, after botocore's retries, ends it with its error,
-    once what the other calls brought has been handed over. Close the generator to end it early.
+    handed over while it is young, however slowly it fills. An empty answer means an empty queue unless
+    other calls bring something meanwhile. A call that fails, after botocore's retries, ends it with its
+    error, once what the other calls brought has been handed over. Close the generator to end it early.
 
     A FIFO queue shows the rest of a message group only once what it has shown is deleted. So there an
     empty answer ends only a pass: the caller must have deleted all its chunks when it asks for the next.
@@ -74,7 +74,7 @@ def receive(
 class Receiver:
     """Receive calls in a pool, and the messages that they have brought.
 
-    `call` is given how many messages it may receive; an empty answer means that there are none left.
+    `call` is given how many messages it may receive, and waits a while for one where there are none.
     """
 
     def __init__(
@@ -92,24 +92,28 @@ class Receiver:
         self._ready: SimpleQueue[tuple[list[Received], int] | None] = SimpleQueue()  # chunks and their bytes; the end
         self._lock = Lock()  # guards what follows
         self._open = True
-        self._failure: Exception | None = None
+        self._failure: BaseException | None = None
         self._unclaimed = limit  # messages that no call has been started for
         self._running = 0  # calls
-        self._chunk: list[Received] = []  # what is not ready yet, and its bytes
+        self._chunk: list[Received] = []  # what is not ready yet, its bytes, and when the first of it came
         self._chunk_bytes = 0
+        self._began = 0.0
         self._messages = self._bytes = 0  # received, and not handed over
-        self._largest = 1  # bytes that one call has brought
+        self._largest = 0  # bytes that one call has brought lately; 0 until one has
+        self._brought_at = 0.0  # when a call last brought something
 
     def chunks(self) -> Iterator[list[Received]]:
         """Yield what the calls bring until the last one has ended; then raise the first error among them."""
-        with self._lock:
-            self._go_on()
         while True:
+            with self._lock:
+                self._go_on()
+                age = monotonic() - self._began if self._chunk else 0
             try:
-                ready = self._ready.get(timeout=self._bounds.seconds)
+                ready = self._ready.get(timeout=max(0, self._bounds.seconds - age))
             except Empty:
                 with self._lock:
-                    self._cut()
+                    if monotonic() - self._began >= self._bounds.seconds:
+                        self._cut()
                 continue
             if ready is None:
                 break
@@ -137,38 +141,51 @@ class Receiver:
             self._running += 1
             self._pool.submit(self._run, size)
             more = self._unclaimed > 0
-        if not more and not self._running:
+        if not self._running:
             self._cut()
-            self._ready.put(None)
+            if not more:
+                self._ready.put(None)
 
     def _fits(self) -> bool:
-        """Whether one more call's messages should fit, going by the largest answer so far."""
+        """Whether one more call's messages should fit, going by the largest answer of late; one call at first."""
         calls = self._running + 1
         return not (self._running or self._messages) or (
-            self._messages + calls * CALL_SIZE <= CHUNKS_AHEAD * self._bounds.messages
+            self._largest > 0
+            and self._messages + calls * CALL_SIZE <= CHUNKS_AHEAD * self._bounds.messages
             and self._bytes + calls * self._largest <= CHUNKS_AHEAD * self._bounds.bytes
         )
 
     def _run(self, size: int) -> None:
-        messages, failure = [], None
+        messages: list[Received] = []
+        brought, failure = 0, None
+        started = monotonic()
         try:
             messages = self._call(size)
-        except Exception as error:  # noqa: BLE001 - chunks() raises it, after what the other calls have brought
+            brought = sum(getsizeof(message.body) for message in messages)
+        except BaseException as error:  # noqa: BLE001 - chunks() raises it, after what the other calls have brought
             failure = error
-        brought = sum(getsizeof(message.body) for message in messages)
+        ended = monotonic()
         with self._lock:
             self._running -= 1
             self._unclaimed += size - len(messages)
-            self._open = self._open and bool(messages)
             self._failure = self._failure or failure
-            self._chunk += messages
-            self._chunk_bytes += brought
-            self._messages += len(messages)
-            self._bytes += brought
-            self._largest = max(self._largest, brought)
-            if len(self._chunk) >= self._bounds.messages or self._chunk_bytes >= self._bounds.bytes:
-                self._cut()
+            if messages:
+                self._add(messages, brought, at=ended)
+            elif failure or self._brought_at <= (started + ended) / 2:  # no other call found more while this one waited
+                self._open = False
             self._go_on()
+
+    def _add(self, messages: list[Received], size: int, *, at: float) -> None:
+        if not self._chunk:
+            self._began = at
+        self._chunk += messages
+        self._chunk_bytes += size
+        self._messages += len(messages)
+        self._bytes += size
+        self._largest = max(size, self._largest * 7 // 8)
+        self._brought_at = at
+        if len(self._chunk) >= self._bounds.messages or self._chunk_bytes >= self._bounds.bytes:
+            self._cut()
 
     def _cut(self) -> None:
         """What has been received so far is a chunk."""

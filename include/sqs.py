@@ -33,8 +33,8 @@ Source = Literal["queue", "dead_letter_queue"]
 
 CALL_SIZE = 10  # SQS takes and gives at most ten messages a call
 WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty answer means an empty queue
-# Covers receiving, landing and deleting one chunk many times over, and no more, so that what a crashed
-# run held is back on the queue in two minutes.
+# Covers landing and deleting a chunk and those before it, and no more, so that what a crashed run held is back on the
+# queue in two minutes. What has waited for half of it is not landed any more.
 VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
 

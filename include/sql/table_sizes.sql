@@ -2,7 +2,7 @@
 select
     wanted.name,
     count(*) filter (where relkind = 'r') as tables,
-    sum(greatest(reltuples, 0)) filter (where relkind = 'r') as rows,
+    coalesce(sum(greatest(reltuples, 0)) filter (where relkind = 'r'), 0) as rows,
     sum(pg_total_relation_size(oid)) as bytes
 from unnest(array[
     'public.user_logins', 'login_etl.staging_logins', 'login_etl.batches', 'login_etl.rejected_messages'

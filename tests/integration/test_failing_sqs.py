@@ -226,7 +226,7 @@ def failure(load, disturbance, error, sentence, landed):
         pytest.param(
             Fault(DELETE, refuse("ServiceUnavailable", 503)),
             RuntimeError,
-            r"batch 2 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
+            r"batch 1 is landed, but none of its 10 messages is deleted \(10 failed, 0 too late\)",
             20,
             id="deletes keep failing",
         ),

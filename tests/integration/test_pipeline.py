@@ -1,9 +1,11 @@
 """From the queue to `user_logins`, by the logic alone: real Postgres, real SQS, no Airflow."""
 
 import json
+import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from uuid import uuid4
 
 import psycopg
@@ -15,13 +17,15 @@ from include.failures import SetupError
 from include.locks import lock
 from include.masking import Keyring
 from include.merge import Merged, RefusedError, merge_batches, rebuild
+from include.receiver import ChunkBounds, receive
 from include.reconciliation import Unbalanced, reconcile, run_batches
 from include.sealing import unseal
 from include.sqs import Deletes, backlog
-from include.staging import Drain
+from include.staging import Drain, stage
 from include.warehouse_check import prepare_warehouse
 from include.window import Window
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
+from tests.queues import left_on
 
 RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
@@ -392,3 +396,41 @@ def test_a_rotated_key_masks_what_is_received_from_now_on(sqs, queue_url, ready)
     chain = Keyring([old, new])
     kids = ready.execute("select kid from login_etl.batches order by batch_id").fetchall()
     assert [kid for (kid,) in kids] == list(chain.kids)
+
+
+def test_a_time_out_in_the_middle_of_a_landing_is_what_the_drain_raises(sqs, queue_url, ready, drain, monkeypatch):
+    """Airflow's time-out is a signal: it leaves the connection in the middle of a statement."""
+
+    class TimeOutError(BaseException):
+        """Not one of those on which psycopg cancels the statement."""
+
+    def ring(*_):
+        raise TimeOutError
+
+    def first_well_then_slowly(connection, *args, **kwargs):
+        if next(calls):
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            connection.execute("select pg_sleep(5)")
+        return stage(connection, *args, **kwargs)
+
+    send(sqs, queue_url, sample_events(30, 1))
+    monkeypatch.setitem(receive.__kwdefaults__, "bounds", ChunkBounds(messages=10))
+    before = signal.signal(signal.SIGALRM, ring)
+    calls = count()
+    monkeypatch.setattr(drain_module, "stage", first_well_then_slowly)
+    try:
+        with pytest.raises(TimeOutError):
+            drain()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        ready.close()  # it still waits for its answer
+    assert left_on(sqs, queue_url) == 20
+
+
+def test_messages_that_waited_too_long_are_not_landed(sqs, queue_url, ready, drain, monkeypatch, caplog):
+    """The warehouse was slow: they come again by themselves, and are landed then."""
+    send(sqs, queue_url, sample_events(10, 1))
+    monkeypatch.setattr(drain_module, "VISIBILITY_SECONDS", 10**6)
+    assert drain()["received"] == 0
+    assert "10 messages waited too long for the warehouse" in caplog.text
+    assert left_on(sqs, queue_url) == 10

@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from itertools import count
 from time import monotonic, sleep
 
 import boto3
@@ -256,3 +257,76 @@ def test_an_endpoint_that_does_not_answer_is_worth_a_retry(queue_url):
     )
     with pytest.raises(ConnectionError, match=f"connection aws_sqs: {endpoint} does not answer"):
         check_queue(client, queue_url, "queue")
+
+
+class Scripted:
+    """A stand-in for an SQS client: `answer` says how many messages of which size a call gets, by its number."""
+
+    def __init__(self, answer):
+        self.answer, self.calls = answer, count()
+
+    def receive_message(self, **call):
+        messages, size = self.answer(next(self.calls), call["MaxNumberOfMessages"])
+        attributes = {"SentTimestamp": "0", "ApproximateReceiveCount": "1"}
+        return {
+            "Messages": [
+                {"MessageId": str(uuid.uuid4()), "Body": "x" * size, "ReceiptHandle": "", "Attributes": attributes}
+                for _ in range(messages)
+            ]
+        }
+
+
+def receive_all(client, pool, **options):
+    call = {"limit": 2_000, "deadline": monotonic() + 60, "threads": 4, "pool": pool} | options
+    return sum(len(chunk) for chunk in receive(client, "made-up", **call))
+
+
+def test_an_empty_answer_while_others_find_messages_is_not_the_end(pool):
+    def now_and_then_none(number, asked):
+        nothing = number % 50 == 20
+        sleep(0.02 if nothing else 0.002)
+        return (0 if nothing else asked), 10
+
+    assert receive_all(Scripted(now_and_then_none), pool) == 2_000
+
+
+def test_an_answer_of_large_messages_holds_up_no_small_ones(pool):
+    started = monotonic()
+    large_first = Scripted(lambda number, asked: (asked, 10 if number else 2**20))
+    assert receive_all(large_first, pool) == 2_000
+    assert monotonic() - started < ChunkBounds().seconds
+
+
+def test_the_first_answer_is_awaited_before_others_are_asked_for(pool):
+    """How large the messages are is not known before; as many calls as there are threads might not fit into memory."""
+    began, ended = {}, {}
+
+    def slow(number, asked):
+        began[number] = monotonic()
+        sleep(0.1)
+        ended[number] = monotonic()
+        return asked, 10
+
+    assert receive_all(Scripted(slow), pool, limit=100) == 100
+    assert all(began[number] >= ended[0] for number in range(1, 10))
+    assert began[2] < ended[1]
+
+
+def test_closing_ends_the_receiving(pool):
+    client = Scripted(lambda number, asked: (asked, 10))
+    with closing(receive(client, "made-up", limit=10**6, deadline=monotonic() + 60, threads=4, pool=pool)) as chunks:
+        next(chunks)
+    sleep(0.2)
+    asked = next(client.calls)
+    sleep(0.2)
+    assert next(client.calls) == asked + 1
+
+
+def test_whatever_ends_a_call_ends_the_receiving(pool):
+    def interrupted(number, asked):
+        if number == 20:
+            raise SystemExit
+        return asked, 10
+
+    with pytest.raises(SystemExit):
+        receive_all(Scripted(interrupted), pool)

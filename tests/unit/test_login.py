@@ -142,3 +142,13 @@ def test_nothing_but_a_login_or_a_rejection_comes_of_any_text(body):
             assert len(text) <= length
             assert "\0" not in text
             text.encode()
+
+
+def test_values_do_not_outlive_their_message():
+    """pydantic would keep short strings in a cache of the process, where a second parse would find them."""
+    event = '{"user_id": "a", "ip": "203.0.113.77", "device_id": "593-47-5928"}'
+    for body in (event, f'{{"detail-type": "login", "detail": {event}}}'):
+        first, second = parse(body), parse(body)
+        assert first.ip == second.ip
+        assert first.ip is not second.ip
+        assert first.device_id is not second.device_id

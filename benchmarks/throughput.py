@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import DeleteMessageBatchRequestEntryTypeDef, MessageTypeDef
 
-ROUNDS = 5
+ROUNDS = 3
 # Round trip in seconds, threads, and as many messages as take one to four seconds.
 CASES = (
     (0.0, 1, 8_000),

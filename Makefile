@@ -18,7 +18,7 @@ $(INSTALLED): requirements-dev.lock
 		|| { echo "Airflow 3.3.2 and its Amazon provider need Python 3.11 to 3.14; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@echo "Installing about 210 pinned packages into .venv; this takes a minute or two …" >&2
 	@$(PYTHON) -m venv --clear .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock >&2
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes $(LOCKED) >&2
 	@touch $@
 
 run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 SEED=1 VERBOSE=1)
@@ -58,6 +58,8 @@ lock: $(INSTALLED) ## Refresh both locks from requirements.txt and requirements-
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) requirements.txt --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
 
+# As constraints too: of a package that another one wants with extras, pip would otherwise look at the newest first, and refuse it.
+LOCKED = -r requirements-dev.lock -c requirements-dev.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 clean: stop ## Stop the local servers and delete their data

@@ -168,14 +168,17 @@ class Receiver:
         with self._lock:
             self._running -= 1
             self._unclaimed += size - len(messages)
-            self._failure = self._failure or failure
             if messages:
                 self._add(messages, brought, at=ended)
-            elif failure or self._brought_at <= (started + ended) / 2:  # no other call found more while this one waited
+            elif self._brought_at <= (started + ended) / 2:  # no other call found more while this one waited
+                self._open = False
+            if failure:
+                self._failure = self._failure or failure
                 self._open = False
             self._go_on()
 
     def _add(self, messages: list[Received], size: int, *, at: float) -> None:
+        """Take in what a call has brought."""
         if not self._chunk:
             self._began = at
         self._chunk += messages

@@ -63,4 +63,4 @@ def test_the_charts_that_the_page_shows_are_drawings(written):
 
 def test_make_bench_is_the_same_at_full_size():
     command = subprocess.run(["make", "-n", "bench"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
-    assert command.split()[-3:] == [".venv/bin/python", "-m", "benchmarks"]
+    assert ".venv/bin/python -m benchmarks" in command.splitlines()

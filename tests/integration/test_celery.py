@@ -18,7 +18,7 @@ from tests.programs import running
 DATABASE = "airflow_on_celery"
 MESSAGES = 50_000
 LOGINS = MESSAGES * 99 // 100
-DELAY = 0.05  # of each call to SQS, in seconds, so that a drain takes long enough to be killed in its middle
+DELAY = 0.2  # of each call to SQS, in seconds, so that a drain takes long enough to be killed in its middle
 DRAINS = 4
 WORKERS = {
     f"worker-{number}": ["airflow", "celery", "worker", "--celery-hostname", f"worker-{number}", "--skip-serve-logs"]
@@ -109,7 +109,7 @@ def test_a_worker_that_dies_among_two_loses_and_doubles_nothing(empty_warehouse,
     ):
         wait_until(all_drain, 180)
         lose(processes["worker-1"])
-        assert stub.state()["visible"] > MESSAGES // 4
+        assert stub.state()["visible"] > MESSAGES // 10
         assert stub.state()["hidden"] > 0
         stub.show_again()
         wait_until(ended, 240)

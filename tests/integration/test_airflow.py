@@ -14,7 +14,7 @@ from include.sqs import backlog
 from include.staging import Drain
 from include.warehouse_check import prepare_warehouse
 from sandbox.events import sample_events, send
-from sandbox.servers import DEAD_LETTERS
+from sandbox.queues import DEAD_LETTERS
 from tests.leaks import everywhere, leaks
 
 ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")

@@ -1,0 +1,34 @@
+"""The sample queue and its dead-letter queue, on a local SQS server."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import boto3
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+QUEUE = "login-queue"
+DEAD_LETTERS = "login-queue-dead-letters"
+MAX_RECEIVES = 5
+
+
+def client(endpoint: str) -> SQSClient:
+    """A client for a local SQS server, which takes any credentials."""
+    return boto3.client(
+        "sqs",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="sandbox",
+        aws_secret_access_key="sandbox",  # noqa: S106 - it takes any
+    )
+
+
+def make_queues(sqs: SQSClient) -> str:
+    """Make both queues where they are not there yet, and return the URL of the first."""
+    dead_letters = sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]
+    redrive = {"deadLetterTargetArn": attributes["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
+    return sqs.create_queue(QueueName=QUEUE, Attributes={"RedrivePolicy": json.dumps(redrive)})["QueueUrl"]

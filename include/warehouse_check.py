@@ -13,6 +13,8 @@ from include.statements import statement
 
 log = logging.getLogger(__name__)
 
+OLDEST_POSTGRES = 12  # 10 has no default partitions and no indexes on partitioned tables, 11 no pg_partition_tree()
+
 # Types that hold what we write, narrowest first. A length is the least that will do.
 EXERCISE_COLUMNS: dict[str, tuple[tuple[str, ...], int | None]] = {
     "user_id": (("character varying", "text"), 128),
@@ -48,6 +50,7 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
 
 def migrate_warehouse(connection: psycopg.Connection) -> None:
     """Bring the schema up to date, and no more; one or two catalogue queries where it is."""
+    _check_version(connection)
     if pending(connection):
         _check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
         for name in migrate(connection):
@@ -64,6 +67,16 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
         raise SetupError(
             f"connection pii_masking: earlier batches were masked under key id {', '.join(unknown)}, which is not in "
             f"this keyring's chain ({', '.join(keyring.kids)}): put the missing key back, oldest key first"
+        )
+
+
+def _check_version(connection: psycopg.Connection) -> None:
+    """An older server fails in the middle of a migration, with an error that does not say so."""
+    version = connection.info.server_version // 10_000
+    if version < OLDEST_POSTGRES:
+        raise SetupError(
+            f"connection warehouse: its server is Postgres {version}, which lacks what the tables need: "
+            f"use Postgres {OLDEST_POSTGRES} or newer"
         )
 
 

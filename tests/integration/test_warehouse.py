@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include import warehouse_check
 from include.failures import SetupError
 from include.migrations import MIGRATIONS, migrate
 from include.partitions import make_partitions, needed
@@ -62,6 +63,13 @@ def test_an_encoding_that_lacks_alphabets_is_refused(local, server, client, faul
         owner.execute(f"alter database narrow set client_encoding = '{client}'".encode())
     with local.connect("narrow") as connection, pytest.raises(SetupError, match=fault):
         prepare_warehouse(connection)
+
+
+def test_a_server_that_is_too_old_is_refused_before_anything_is_made(warehouse, monkeypatch):
+    monkeypatch.setattr(warehouse_check, "OLDEST_POSTGRES", 99)
+    with pytest.raises(SetupError, match=r"server is Postgres \d\d, which .*: use Postgres 99 or newer"):
+        prepare_warehouse(warehouse)
+    assert warehouse.execute("select count(*) from pg_tables where schemaname = 'login_etl'").fetchall() == [(0,)]
 
 
 @pytest.mark.parametrize(

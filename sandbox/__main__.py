@@ -22,7 +22,6 @@ from sandbox.environment import airflow_environment
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-MOST_EVENTS = 1_000  # the local SQS server slows down with the depth of its queue
 
 console = Console(stderr=True, highlight=False)
 
@@ -122,13 +121,7 @@ def main() -> None:
         sub = commands.add_parser(command.__name__, help=command.__doc__)
         sub.set_defaults(command=command)
         if command in (run, ui, seed):
-            sub.add_argument(
-                "--events",
-                type=int,
-                default=100,
-                choices=range(MOST_EVENTS + 1),
-                metavar=f"0-{MOST_EVENTS}",
-            )
+            sub.add_argument("--events", type=events.number_of_events, default=100)
             sub.add_argument("--seed", type=int, help="the same seed gives the same events")
         if command is run:
             sub.add_argument("--verbose", action="store_true", help="show Airflow's own output")

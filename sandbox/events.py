@@ -3,6 +3,7 @@
 import json
 import random
 import uuid
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -10,12 +11,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
+MOST_EVENTS = 5_000  # the local SQS server slows down with the depth of its queue
 BLOCK = 100
 WITHOUT_LOCALE = 30
 # Of every full hundred: how many logins share one device, another device, one address, another address.
 SHARED_DEVICES = (5, 3)
 SHARED_ADDRESSES = (6, 2)
 LOCALES = ("RU", "FR", "ID", "CN", "PT", "PH", "BR", "KR", "DE", "US")
+
+
+def number_of_events(text: str) -> int:
+    """What a command line says; ArgumentTypeError, with a sentence for the user, where that cannot be."""
+    if not text.isdecimal() or int(text) > MOST_EVENTS:
+        raise ArgumentTypeError(
+            f"{text} is not a number from 0 to {MOST_EVENTS:,}, which the local SQS server can take"
+        )
+    return int(text)
 
 
 def sample_events(count: int, seed: int) -> Iterator[str]:

@@ -1,15 +1,22 @@
 import json
+from argparse import ArgumentTypeError
 from collections import Counter
 
 import pytest
 
 from include.login import RejectedMessage, parse
-from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events
+from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, number_of_events, sample_events
 
 
 def test_the_same_seed_gives_the_same_events():
     assert list(sample_events(250, 7)) == list(sample_events(250, 7))
     assert list(sample_events(250, 7)) != list(sample_events(250, 8))
+
+
+@pytest.mark.parametrize("text", ["-1", "5001", "1e3", "", "many"])
+def test_a_wrong_number_is_refused_in_one_short_sentence(text):
+    with pytest.raises(ArgumentTypeError, match=r"^.{0,4} is not a number from 0 to 5,000, .{,60}$"):
+        number_of_events(text)
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 1000])

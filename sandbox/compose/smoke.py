@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "user_logins_smoke"
 PORTS = dict.fromkeys(("AIRFLOW_PORT", "SQS_PORT", "WAREHOUSE_PORT"), "0")  # any that are free
 FIRST, SECOND = (300, 1), (2_000, 2)  # loads: how many events, and the seed that they are made from
-# A lost task is missed after 20 s here instead of 300. Its next try comes 130 s later, as always.
+# A lost task is missed after 20 s here instead of 300, also by a new scheduler. Its next try comes 130 s later, as always.
 SETTINGS = """
+AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL=20
 AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=20
 AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL=5
 """
@@ -199,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make smoke", description=__doc__)
     parser.add_argument("--celery", action="store_true", help="with two Celery workers instead of LocalExecutor")
     celery = parser.parse_args().celery
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends as by Ctrl-C, with nothing left
     with tempfile.NamedTemporaryFile("w", suffix=".env") as settings:
         settings.write(SETTINGS)
         settings.flush()
@@ -207,6 +210,8 @@ def main() -> None:
         stack.remove()
         try:
             smoke(stack)
+        except KeyboardInterrupt:
+            sys.exit("\nStopped.")
         except RuntimeError as error:
             print(f"\n\n{stack.compose('logs', '--no-color', '--tail=30')}", file=sys.stderr)
             sys.exit(f"✗ {error}")

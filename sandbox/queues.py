@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 QUEUE = "login-queue"
 DEAD_LETTERS = "login-queue-dead-letters"
 MAX_RECEIVES = 5
+CONTAINERS = "http://sqs:4566"  # where sample events go; never to a queue of .env, which may be a real one
 
 
 def client(endpoint: str) -> SQSClient:

@@ -4,9 +4,7 @@ import argparse
 from random import SystemRandom
 
 from sandbox.events import MOST_EVENTS, number_of_events, sample_events, send
-from sandbox.queues import QUEUE, client
-
-ENDPOINT = "http://sqs:4566"  # never that of .env, which may be a real queue
+from sandbox.queues import CONTAINERS, QUEUE, client
 
 
 def main() -> None:
@@ -17,7 +15,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="the same seed gives the same events")
     arguments = parser.parse_args()
     seed = SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
-    sqs = client(ENDPOINT)
+    sqs = client(CONTAINERS)
     url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     sent = send(sqs, url, sample_events(arguments.NUMBER, seed))
     counts = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "user_logins_smoke"
 PORTS = dict.fromkeys(("AIRFLOW_PORT", "SQS_PORT", "WAREHOUSE_PORT"), "0")  # any that are free
 FIRST, SECOND = (300, 1), (2_000, 2)  # loads: how many events, and the seed that they are made from
-# A lost task is missed after 20 s here instead of 300, also by a new scheduler. Its next try comes 130 s later, as always.
+# A lost task is missed after 20 s here instead of 300, also by a new scheduler. Its next try comes 130 s later.
 SETTINGS = """
 AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL=20
 AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=20
@@ -165,9 +165,8 @@ def smoke(stack: Stack) -> None:
         check("rejected messages", stack.number(REJECTED), sent - logins.total())
         check("batches whose counts contradict each other", stack.number(UNBALANCED), 0)
     print(f"\n{stack.table(HISTORY)}\n{stack.table(ROWS)}")
-    print(
-        f"Nothing lost, nothing doubled: {sent:,} sent, {logins.total():,} in user_logins, {sent - logins.total()} rejected."
-    )
+    counts = f"{sent:,} sent, {logins.total():,} in user_logins, {sent - logins.total()} rejected"
+    print(f"Nothing lost, nothing doubled: {counts}.")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from sandbox import airflow, events, report, servers
 from sandbox.environment import airflow_environment
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
+OWN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 console = Console(stderr=True, highlight=False)
@@ -84,8 +85,9 @@ def stop(arguments: argparse.Namespace) -> None:
 
 
 def _own(environment: dict[str, str]) -> dict[str, str]:
-    """The environment with what the user's own `.env` says instead, where there is one."""
-    own = {name: value for name, value in dotenv_values(servers.PROJECT / ".env").items() if value}
+    """The environment with the user's own queue, database and keys, where `.env` has them; the rest is for Docker."""
+    dotenv = dotenv_values(servers.PROJECT / ".env").items()
+    own = {name: value for name, value in dotenv if value and name.startswith(OWN)}
     if own:
         console.print(f"Using .env for {', '.join(sorted(own))}")
     return environment | own

@@ -43,7 +43,6 @@ def airflow_environment(servers: Servers, *, port: int) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API__SECRET_KEY": secret(servers.home, "api_secret"),
         "AIRFLOW__API_AUTH__JWT_SECRET": secret(servers.home, "jwt_secret"),
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW_CONN_AWS_SQS": json.dumps(aws),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps(warehouse),
         "AIRFLOW_CONN_PII_MASKING": json.dumps(masking),

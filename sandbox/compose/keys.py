@@ -1,7 +1,6 @@
 """Make the secrets that the containers share, where they are not there yet: python -m sandbox.compose.keys FOLDER."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -23,7 +22,6 @@ def main(folder: Path) -> None:
     for name, make in MAKE.items():
         secret_file(folder / name, make)
         (folder / name).chmod(0o640)
-        os.chown(folder / name, 0, 0)
 
 
 main(Path(sys.argv[1]))

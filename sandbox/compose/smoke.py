@@ -27,7 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = "user_logins_smoke"
 PORTS = dict.fromkeys(("AIRFLOW_PORT", "SQS_PORT", "WAREHOUSE_PORT"), "0")  # any that are free
 FIRST, SECOND = (300, 1), (2_000, 2)  # loads: how many events, and the seed that they are made from
-# A lost task is missed after 20 s here instead of 300, also by a new scheduler. Its next try comes 130 s later.
+HIDDEN = 125  # seconds; a drain hides what it receives for 120
+# A lost task is missed after 20 s here instead of 300, also by a new scheduler.
 SETTINGS = """
 AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL=20
 AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT=20
@@ -142,13 +143,16 @@ def smoke(stack: Stack) -> None:
         wait_until(lambda: stack.number(DRAINED) > FIRST[0], 180)
     with step("Killing the container that drains them") as note:
         note.append(stack.kill_what_drains())
+        killed = time.monotonic()
         drained = stack.number(DRAINED)
         note.append(f"{drained - FIRST[0]:,} of {SECOND[0]:,} had been drained")
         if drained >= sent:
             raise RuntimeError("the load was over before the container was killed")
     with step("Restarting everything but the queue"):
         stack.restart()
-    with step("Waiting for the next try, 130 s after the loss was noticed, and the rest of the load"):
+    with step(f"Waiting {HIDDEN} s, until SQS shows again what was in flight, and for a run that takes it"):
+        time.sleep(max(0, killed + HIDDEN - time.monotonic()))
+        stack.load()
         wait_until(lambda: stack.number(FOUND) >= sent, 600)
     with step("Waiting until nothing is left on the queue"):
         wait_until(

@@ -1,0 +1,288 @@
+"""docker-compose.yaml and its variants, checked without an engine."""
+
+import ast
+import json
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from airflow.configuration import conf
+from airflow.models import Connection
+from airflow.providers_manager import ProvidersManager
+from cryptography.fernet import Fernet
+
+from include.masking import read_keyring
+from sandbox.queues import CONTAINERS, QUEUE
+from tests.compose_files import BASE, FILES, PROJECT, VARIANTS, docker_compose, services
+
+STACKS = {name: services(files) for name, files in VARIANTS.items()}
+EACH = [
+    pytest.param(name, service, id=f"{variant}-{name}")
+    for variant, stack in STACKS.items()
+    for name, service in stack.items()
+]
+AIRFLOW = ("api-server", "scheduler", "dag-processor", "worker", "migrate")
+ONE_SHOT = ("keys", "migrate", "table", "seed")
+LOCAL_PASSWORDS = {"airflow", "pipeline", "postgres", "sandbox"}  # known to everybody; the ports are on 127.0.0.1
+# They have no tag but latest, and are reached by nobody here.
+EXERCISE_IMAGES = ("fetchdocker/data-takehome-localstack:latest", "fetchdocker/data-takehome-postgres:latest")
+MEMORY = {"m": 2**20, "g": 2**30}
+
+
+def settings(stack):
+    return {
+        name: value for service in AIRFLOW if service in stack for name, value in stack[service]["environment"].items()
+    }
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_compose_renders_the_files_as_these_tests_read_them(variant):
+    compose = docker_compose()
+    if compose is None:
+        pytest.skip("no Docker Compose 2.24.4 or later")
+    rendered = json.loads(compose(VARIANTS[variant], "config", "--format=json"))["services"]
+    assert rendered.keys() == STACKS[variant].keys()
+    for name, ours in STACKS[variant].items():
+        theirs = rendered[name]
+        assert theirs["image"] == ours["image"]
+        assert theirs.get("environment", {}) == ours["environment"]
+        assert "healthcheck" in theirs or "healthcheck" not in ours
+        assert {
+            (one["type"], Path(one["source"]).name, one["target"], one.get("read_only", False))
+            for one in theirs.get("volumes", [])
+        } == {(one["type"], Path(one["source"]).name, one["target"], one["read_only"]) for one in ours["volumes"]}
+        assert [
+            f"{port['host_ip']}:{port['published']}:{port['target']}" for port in theirs.get("ports", [])
+        ] == ours.get("ports", [])
+        conditions = {dependency: wanted["condition"] for dependency, wanted in theirs.get("depends_on", {}).items()}
+        assert conditions == {
+            dependency: wanted["condition"] for dependency, wanted in ours.get("depends_on", {}).items()
+        }
+
+
+def test_the_file_is_short():
+    assert len((PROJECT / BASE).read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize(("name", "service"), EACH)
+def test_what_is_mounted_exists_and_is_read_only(name, service):
+    for one in service["volumes"]:
+        if one["type"] == "bind":
+            assert (PROJECT / one["source"]).exists()
+            assert one["read_only"]
+
+
+@pytest.mark.parametrize(("name", "service"), EACH)
+def test_an_image_is_pinned(name, service):
+    assert service["image"] in EXERCISE_IMAGES or re.fullmatch(r"[a-z/]+:\d+\.\d+(\.\d+)?", service["image"])
+
+
+def test_the_images_are_of_the_versions_that_the_project_is_tested_with():
+    images = {service["image"] for stack in STACKS.values() for service in stack.values()}
+    pinned = {}
+    for file in ("requirements.txt", "requirements-dev.txt"):
+        pinned |= dict(re.findall(r"^([\w-]+)(?:\[\w+\])?==([\d.]+)", (PROJECT / file).read_text(), re.MULTILINE))
+    assert {image for image in images if image.startswith("apache/")} == {f"apache/airflow:{pinned['apache-airflow']}"}
+    assert {image for image in images if image.startswith("moto")} == {f"motoserver/moto:{pinned['moto']}"}
+
+
+@pytest.mark.parametrize(("name", "service"), EACH)
+def test_ports_are_open_on_this_machine_only(name, service):
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_two_services_take_the_same_port(variant):
+    ports = [port.rsplit(":", 1)[0] for service in STACKS[variant].values() for port in service.get("ports", [])]
+    assert len(ports) == len(set(ports)) >= 3
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_who_waits_for_another_service_can_know_when_it_is_there(variant):
+    stack = STACKS[variant]
+    for service in stack.values():
+        for name, wanted in service.get("depends_on", {}).items():
+            other = stack[name]
+            ends = other.get("restart", "no") == "no"
+            match wanted["condition"]:
+                case "service_healthy":
+                    assert other["healthcheck"]["test"]
+                case "service_completed_successfully":
+                    assert ends
+                case _:
+                    assert wanted["condition"] == "service_started"
+                    assert not ends
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_one_shot_service_is_waited_for(variant):
+    """`up --wait` fails when a service ends that nobody waits for."""
+    stack = STACKS[variant]
+    waited_for = {
+        name
+        for service in stack.values()
+        for name, wanted in service.get("depends_on", {}).items()
+        if wanted["condition"] == "service_completed_successfully"
+    }
+    ends = {
+        name for name, service in stack.items() if service.get("restart", "no") == "no" and "profiles" not in service
+    }
+    assert waited_for == ends
+
+
+@pytest.mark.parametrize(("name", "service"), [case for case in EACH if case.values[0] not in ONE_SHOT])
+def test_a_service_that_goes_on_has_a_limit_and_comes_back(name, service):
+    assert re.fullmatch(r"\d+[mg]", service["mem_limit"])
+    assert service["restart"] == "unless-stopped"
+    assert "healthcheck" in service or name == "takehome-localstack"  # what is in that image is not known
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_all_of_it_fits_into_a_laptop_of_8_gb(variant):
+    limits = [service["mem_limit"] for service in STACKS[variant].values() if "mem_limit" in service]
+    limits += ["1g"] if variant == "celery" else []  # its second worker
+    assert sum(int(limit[:-1]) * MEMORY[limit[-1]] for limit in limits) < 8 * 2**30
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_setting_is_one_of_airflows(variant):
+    options = conf.configuration_description | dict(ProvidersManager().provider_configs)
+    known = {(section, option) for section, content in options.items() for option in content.get("options", {})}
+    names = [name for name in settings(STACKS[variant]) if name.startswith("AIRFLOW__")]
+    assert len(names) > 10
+    for name in names:
+        section, option = name.removeprefix("AIRFLOW__").lower().split("__")
+        if option.endswith("_cmd"):
+            option = option.removesuffix("_cmd")
+            assert (section, option) in conf.sensitive_config_values, f"{name}: Airflow asks no command for it"
+        assert (section, option) in known, name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_services_of_airflow_share_one_environment(variant):
+    stack = STACKS[variant]
+    environments = [
+        stack[name]["environment"] for name in AIRFLOW if name in stack and (variant, name) != ("exercise", "scheduler")
+    ]
+    assert all(environment == environments[0] for environment in environments)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_connection_is_one_and_leads_to_a_service(variant):
+    stack = STACKS[variant]
+    given = {
+        name: value for name, value in stack["scheduler"]["environment"].items() if name.startswith("AIRFLOW_CONN_")
+    }
+    connections = {}
+    for name, value in given.items():
+        connections[name] = Connection.from_json(value) if value.startswith("{") else Connection(uri=value)
+    assert {name: connection.conn_type for name, connection in connections.items()} == {
+        "AIRFLOW_CONN_AWS_SQS": "aws",
+        "AIRFLOW_CONN_WAREHOUSE": "postgres",
+    }
+    assert connections["AIRFLOW_CONN_WAREHOUSE"].host in stack
+    assert connections["AIRFLOW_CONN_AWS_SQS"].extra_dejson["endpoint_url"] == CONTAINERS
+    environment = stack["scheduler"]["environment"]
+    assert environment["AIRFLOW_VAR_USER_LOGINS_QUEUE_URL"] == f"{CONTAINERS}/123456789012/{QUEUE}"
+    for value in (CONTAINERS, *(value for value in environment.values() if re.match(r"[\w+]+://", value))):
+        assert urlsplit(value).hostname in stack
+
+
+@pytest.mark.parametrize(
+    "file", [*FILES, *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "sandbox/compose").glob("*.env"))]
+)
+def test_no_secret_is_in_a_file(file):
+    text = (PROJECT / file).read_text()
+    passwords = re.findall(r'(?:PASSWORD|"password"|"login")["\']?\s*[:=]\s*["\']?(?:\$\{\w+:-)?([^\s"\'},]+)', text)
+    passwords += re.findall(r"://\w+:([^@/\s]+)@", text)
+    assert set(passwords) <= LOCAL_PASSWORDS
+    random = [
+        word
+        for word in re.findall(r"[\w+/-]{32,}", text)
+        if re.search(r"[a-z]", word) and re.search(r"\d", word) and re.search("[A-Z]", word)
+    ]
+    assert random == []
+    assert not re.search(r"(FERNET_KEY|SECRET_KEY|JWT_SECRET|PII_MASKING)=", text)
+
+
+def test_the_passwords_of_both_sides_are_the_same():
+    stack = STACKS["base"]
+    environment = stack["scheduler"]["environment"]
+    warehouse = Connection.from_json(environment["AIRFLOW_CONN_WAREHOUSE"])
+    metadata = urlsplit(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+    assert warehouse.password == stack["warehouse"]["environment"]["PIPELINE_PASSWORD"]
+    assert warehouse.schema == stack["warehouse"]["environment"]["POSTGRES_DB"]
+    assert metadata.username == stack["metadata"]["environment"]["POSTGRES_USER"]
+    assert metadata.password == stack["metadata"]["environment"]["POSTGRES_PASSWORD"]
+    assert metadata.path == "/" + stack["metadata"]["environment"]["POSTGRES_USER"]  # the image's default
+
+
+def test_a_file_of_ones_own_overrides_any_setting_and_no_shell_does(tmp_path):
+    own = tmp_path / "own.env"
+    lines = [f"{name}=other" for name in settings(STACKS["celery"])]
+    own.write_text("\n".join([*lines, "AIRFLOW__CORE__HOSTNAME_CALLABLE=mine"]))
+    changed = services(VARIANTS["celery"], ENV_FILE=str(own))["worker"]["environment"]
+    assert changed == dict.fromkeys(settings(STACKS["celery"]), "other") | {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "mine"}
+    if compose := docker_compose():
+        theirs = compose(
+            VARIANTS["celery"], "config", "--format=json", ENV_FILE=str(own), AIRFLOW__CORE__EXECUTOR="Shell"
+        )
+        assert json.loads(theirs)["services"]["worker"]["environment"] == changed
+
+
+def test_what_can_be_set_is_in_the_example():
+    used = {name for file in FILES for name in re.findall(r"\$\{(\w+):-", (PROJECT / file).read_text())} - {"ENV_FILE"}
+    example = (PROJECT / ".env.example").read_text()
+    assert used == set(re.findall(r"^#?(\w+(?:_PORT|_MEMORY|_PASSWORD))=", example, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("module", "installed"),
+    [
+        ("compose/keys", {"cryptography"}),
+        ("compose/relay", {"boto3"}),
+        ("compose/seed", {"boto3"}),
+        ("compose/smoke", set()),
+        ("sqs_server", {"boto3", "moto"}),
+    ],
+)
+def test_a_script_imports_only_what_its_image_has(module, installed):
+    """The images of Airflow and of moto lack the packages of requirements-dev.txt; a laptop's Python has none at all."""
+    assert imported(PROJECT / "sandbox" / f"{module}.py") - sys.stdlib_module_names == installed
+
+
+def imported(path):
+    """What a file of the sandbox imports from elsewhere, also by way of other files of the sandbox."""
+    tree = ast.parse(path.read_text())
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
+    ]
+    found = set()
+    for node in ast.walk(tree):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module] if isinstance(node, ast.ImportFrom) else []
+        for name in names:
+            ours = name.split(".")[0] == "sandbox"
+            found |= imported(PROJECT / f"{name.replace('.', '/')}.py") if ours else {name.split(".")[0]}
+    return found
+
+
+def test_keys_are_made_once_and_airflow_takes_them(tmp_path):
+    def make():
+        subprocess.run([sys.executable, "-m", "sandbox.compose.keys", str(tmp_path)], cwd=PROJECT, check=True)
+        return {path.name: path.read_text() for path in tmp_path.iterdir()}
+
+    keys = make()
+    assert make() == keys
+    commands = [value for name, value in settings(STACKS["base"]).items() if name.endswith("_CMD")]
+    assert {command.removeprefix("cat /keys/") for command in commands} | {"connections.json"} == keys.keys()
+    assert all(len(value) >= 43 for value in keys.values())
+    Fernet(keys["fernet_key"])
+    masking = json.loads(keys["connections.json"])["pii_masking"]
+    assert read_keyring(masking["password"]).kid
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o640}
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750

@@ -95,7 +95,7 @@ def mount(text, volumes):
 
 
 def docker_compose():
-    """A function that runs `docker compose` on a variant's files, with no engine and no .env; None where it is missing."""
+    """A function that runs `docker compose` on a variant's files, with no engine and no .env; None without it."""
     for command in (["docker", "compose"], ["docker-compose"]):
         if shutil.which(command[0]):
             found = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)

@@ -251,7 +251,7 @@ def test_what_can_be_set_is_in_the_example():
     ],
 )
 def test_a_script_imports_only_what_its_image_has(module, installed):
-    """The images of Airflow and of moto lack the packages of requirements-dev.txt; a laptop's Python has none at all."""
+    """No image has the packages of requirements-dev.txt, and a laptop's Python has none at all."""
     assert imported(PROJECT / "sandbox" / f"{module}.py") - sys.stdlib_module_names == installed
 
 

@@ -50,4 +50,5 @@ def main() -> None:
     print(f"Moved {moved:,} messages of the exercise's queue")
 
 
-main()
+if __name__ == "__main__":
+    main()

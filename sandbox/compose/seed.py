@@ -24,4 +24,5 @@ def main() -> None:
     print(f"Sent {sent:,} sample events (seed {seed}). On the queue: {waiting:,} waiting, {in_flight:,} in flight.")
 
 
-main()
+if __name__ == "__main__":
+    main()

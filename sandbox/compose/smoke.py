@@ -101,8 +101,7 @@ class Stack:
     def seed(self, events: int, *options: str) -> int:
         """Send sample events; how many messages are on the queue then, in flight or not."""
         answer = self.compose("run", "--rm", "seed", str(events), *options)
-        [waiting, in_flight] = re.findall(r"([\d,]+) (?:waiting|in flight)", answer)
-        return int(waiting.replace(",", "")) + int(in_flight.replace(",", ""))
+        return sum(int(number.replace(",", "")) for number in re.findall(r"([\d,]+) (?:waiting|in flight)", answer))
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """What Airflow's REST API answers; a body is posted."""
@@ -223,4 +222,5 @@ def main() -> None:
                 stack.remove()
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -4,12 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from cryptography.fernet import Fernet
-
 from sandbox.secret_file import random_secret, secret_file
 
 MAKE = {
-    "fernet_key": lambda: Fernet.generate_key().decode(),
+    # Fernet takes 32 bytes of base64url with its padding.
+    "fernet_key": lambda: random_secret() + "=",
     "jwt_secret": random_secret,
     "api_secret_key": random_secret,
     "connections.json": lambda: json.dumps({"pii_masking": {"conn_type": "generic", "password": random_secret()}}),

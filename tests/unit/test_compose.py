@@ -243,7 +243,7 @@ def test_what_can_be_set_is_in_the_example():
 @pytest.mark.parametrize(
     ("module", "installed"),
     [
-        ("compose/keys", {"cryptography"}),
+        ("compose/keys", set()),
         ("compose/relay", {"boto3"}),
         ("compose/seed", {"boto3"}),
         ("compose/smoke", set()),

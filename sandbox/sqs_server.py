@@ -5,13 +5,14 @@ import signal
 import sys
 import time
 from datetime import datetime
+from typing import Any
 
 from moto.server import ThreadedMotoServer
 from moto.sqs import models
 
 from sandbox.queues import client, make_queues
 
-DELETE = models.Queue.delete_message
+RECEIVE, DELETE = models.SQSBackend.receive_message, models.Queue.delete_message
 ENDINGS = {signal.SIGTERM, signal.SIGINT}
 
 
@@ -20,6 +21,7 @@ def main(host: str, port: int) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, ENDINGS)  # a container's first process gets only what it asks for
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
     models.unix_time_millis = _milliseconds  # type: ignore[attr-defined]
+    models.SQSBackend.receive_message = _receive_alone  # type: ignore[assignment,method-assign]
     models.Queue.delete_message = _delete_alone  # type: ignore[assignment,method-assign]
 
     preparing = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -36,8 +38,16 @@ def _milliseconds(dt: datetime | None = None) -> float:
     return time.time() * 1_000
 
 
+# moto guards only what it sends. Of two calls at once it gave one message to both, forgot a deletion, or answered 500
+# for messages that it hid. Its lock lets go of all while a receive waits for messages.
+
+
+def _receive_alone(backend: models.SQSBackend, queue_name: str, *arguments: Any, **named: Any) -> list[models.Message]:
+    with backend.get_queue(queue_name)._messages_lock:  # noqa: SLF001
+        return RECEIVE(backend, queue_name, *arguments, **named)
+
+
 def _delete_alone(queue: models.Queue, receipt_handle: str) -> None:
-    """It copies what stays without moto's own lock, and so would lose another deletion, or a new message, meanwhile."""
     with queue._messages_lock:  # noqa: SLF001
         DELETE(queue, receipt_handle)
 

@@ -1,5 +1,6 @@
 """Secrets that are made when they are first asked for, and stay."""
 
+import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,9 @@ def secret_file(path: Path, make: Callable[[], str] = random_secret) -> str:
         part = path.with_name(f"{path.name}.part")  # a start that is broken off must leave no empty secret
         part.unlink(missing_ok=True)
         part.touch(mode=0o600)
-        part.write_text(make())
+        with part.open("w") as file:
+            file.write(make())
+            file.flush()
+            os.fsync(file.fileno())
         part.rename(path)
     return path.read_text()

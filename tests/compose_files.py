@@ -110,7 +110,7 @@ def run(command, files, *arguments, **environment):
     return subprocess.run(
         [*command, "--env-file", "/dev/null", *options, "--profile=*", *arguments],
         cwd=PROJECT,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "ENV_FILE": "/dev/null"} | environment,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "USER_LOGINS_ENV_FILE": "/dev/null"} | environment,
         capture_output=True,
         text=True,
         check=True,

@@ -54,7 +54,7 @@ class Stack:
         self.command = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(settings)]
         self.command += [f"--file={file}" for file in files]
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
-        self.environment |= PORTS | {"ENV_FILE": str(settings)}
+        self.environment |= PORTS | {"USER_LOGINS_ENV_FILE": str(settings)}
         self.workers = ["--scale=worker=2"] if celery else []
 
     def compose(self, *arguments: str) -> str:

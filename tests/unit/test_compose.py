@@ -30,6 +30,47 @@ ONE_SHOT = ("keys", "migrate", "table", "seed")
 LOCAL_PASSWORDS = {"airflow", "pipeline", "postgres", "sandbox"}  # known to everybody; the ports are on 127.0.0.1
 # They have no tag but latest, and are reached by nobody here.
 EXERCISE_IMAGES = ("fetchdocker/data-takehome-localstack:latest", "fetchdocker/data-takehome-postgres:latest")
+MOUNTS = {
+    ("./dags", "/opt/airflow/dags", True),
+    ("./plugins", "/opt/airflow/plugins", True),
+    ("./include", "/opt/airflow/include", True),
+    ("logs", "/opt/airflow/logs", False),
+    ("keys", "/keys", True),
+}
+NEEDED = {  # without one of these all services are healthy, and no task succeeds
+    "AIRFLOW__API__SECRET_KEY_CMD": "cat /keys/api_secret_key",
+    "AIRFLOW__API_AUTH__JWT_SECRET_CMD": "cat /keys/jwt_secret",
+    "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://api-server:8080/execution/",
+    "AIRFLOW__CORE__FERNET_KEY_CMD": "cat /keys/fernet_key",
+    "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "True",
+    "PYTHONPATH": "/opt/airflow",
+}
+COMMANDS = {
+    "api-server": "api-server",
+    "scheduler": "scheduler",
+    "dag-processor": "dag-processor",
+    "worker": "celery worker",
+}
+SERVICE_KEYS = set(  # neither privileged nor network_mode, for example
+    [
+        "command",
+        "depends_on",
+        "entrypoint",
+        "env_file",
+        "environment",
+        "extra_hosts",
+        "healthcheck",
+        "image",
+        "logging",
+        "mem_limit",
+        "ports",
+        "profiles",
+        "restart",
+        "user",
+        "volumes",
+        "working_dir",
+    ]
+)
 MEMORY = {"m": 2**20, "g": 2**30}
 
 
@@ -172,6 +213,76 @@ def test_the_services_of_airflow_share_one_environment(variant):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
+def test_the_services_of_airflow_have_what_tasks_need(variant):
+    stack = STACKS[variant]
+    for name in AIRFLOW:
+        if name in stack:
+            service = stack[name]
+            assert {(one["source"], one["target"], one["read_only"]) for one in service["volumes"]} == MOUNTS
+            assert NEEDED.items() <= service["environment"].items()
+            assert (
+                service.get("command") == COMMANDS[name]
+                if name in COMMANDS
+                else "connections import" in str(service["command"])
+            )
+            assert "entrypoint" not in service
+    ports = {
+        "api-server": conf.get("api", "port"),
+        "scheduler": conf.get("scheduler", "scheduler_health_check_server_port"),
+    }
+    for name, port in ports.items():
+        assert f"http://localhost:{port}/" in stack[name]["healthcheck"]["test"]
+    assert stack["api-server"]["ports"][0].endswith(f":{ports['api-server']}")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_database_keeps_its_data_in_a_volume_of_its_own(variant):
+    stack = STACKS[variant]
+    volumes = []
+    for name in ("metadata", "warehouse"):
+        major = int(stack[name]["image"].removeprefix("postgres:").split(".")[0])
+        assert major < 18, "from 18 on the image keeps its data elsewhere"
+        [volume] = [one for one in stack[name]["volumes"] if one["type"] == "volume"]
+        assert volume["target"] == "/var/lib/postgresql/data"
+        volumes.append(volume["source"])
+    assert len(set(volumes)) == 2
+    if variant != "exercise":  # whose role is the owner of all
+        scripts = sorted(
+            (one["target"], one["source"]) for one in stack["warehouse"]["volumes"] if one["type"] == "bind"
+        )
+        assert [source for _, source in scripts] == ["./sandbox/compose/warehouse.sql", "./sandbox/rights.sql"]
+        assert all(target.startswith("/docker-entrypoint-initdb.d/") for target, _ in scripts)
+
+
+@pytest.mark.parametrize(("name", "service"), EACH)
+def test_a_service_has_no_more_of_the_machine_than_it_needs(name, service):
+    assert service.keys() <= SERVICE_KEYS
+    assert all(one["source"].startswith("./") for one in service["volumes"] if one["type"] == "bind")
+    assert service.get("user") == ("0:0" if name == "keys" else None)
+
+
+@pytest.mark.parametrize(
+    ("name", "service"), [case for case in EACH if "python -m" in str(case.values[1].get("entrypoint"))]
+)
+def test_a_script_of_ours_is_where_python_looks_for_it(name, service):
+    """Not in /, where the folder /moto of moto's image would be taken for the package."""
+    folder = service["working_dir"]
+    assert folder != "/"
+    assert ("./sandbox", f"{folder}/sandbox") in {(one["source"], one["target"]) for one in service["volumes"]}
+    module = service["entrypoint"].split()[2]
+    assert (PROJECT / f"{module.replace('.', '/')}.py").exists()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_queue_is_reached_where_it_listens(variant):
+    address = urlsplit(CONTAINERS)
+    sqs = STACKS[variant][address.hostname]
+    assert sqs["entrypoint"].endswith(f" 0.0.0.0 {address.port}")
+    assert sqs["ports"][0].endswith(f":{address.port}")
+    assert f":{address.port}/" in sqs["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_each_connection_is_one_and_leads_to_a_service(variant):
     stack = STACKS[variant]
     given = {
@@ -197,7 +308,7 @@ def test_each_connection_is_one_and_leads_to_a_service(variant):
 )
 def test_no_secret_is_in_a_file(file):
     text = (PROJECT / file).read_text()
-    passwords = re.findall(r'(?:PASSWORD|"password"|"login")["\']?\s*[:=]\s*["\']?(?:\$\{\w+:-)?([^\s"\'},]+)', text)
+    passwords = re.findall(r'(?:PASSWORD|"password"|"login")["\']?\s*[:=]\s*["\']?(?:\$\{\w+:-)?([^\s"\'},$]+)', text)
     passwords += re.findall(r"://\w+:([^@/\s]+)@", text)
     assert set(passwords) <= LOCAL_PASSWORDS
     random = [
@@ -225,17 +336,23 @@ def test_a_file_of_ones_own_overrides_any_setting_and_no_shell_does(tmp_path):
     own = tmp_path / "own.env"
     lines = [f"{name}=other" for name in settings(STACKS["celery"])]
     own.write_text("\n".join([*lines, "AIRFLOW__CORE__HOSTNAME_CALLABLE=mine"]))
-    changed = services(VARIANTS["celery"], ENV_FILE=str(own))["worker"]["environment"]
+    changed = services(VARIANTS["celery"], USER_LOGINS_ENV_FILE=str(own))["worker"]["environment"]
     assert changed == dict.fromkeys(settings(STACKS["celery"]), "other") | {"AIRFLOW__CORE__HOSTNAME_CALLABLE": "mine"}
     if compose := docker_compose():
         theirs = compose(
-            VARIANTS["celery"], "config", "--format=json", ENV_FILE=str(own), AIRFLOW__CORE__EXECUTOR="Shell"
+            VARIANTS["celery"],
+            "config",
+            "--format=json",
+            USER_LOGINS_ENV_FILE=str(own),
+            AIRFLOW__CORE__EXECUTOR="Shell",
         )
         assert json.loads(theirs)["services"]["worker"]["environment"] == changed
 
 
 def test_what_can_be_set_is_in_the_example():
-    used = {name for file in FILES for name in re.findall(r"\$\{(\w+):-", (PROJECT / file).read_text())} - {"ENV_FILE"}
+    used = {name for file in FILES for name in re.findall(r"\$\{(\w+):-", (PROJECT / file).read_text())} - {
+        "USER_LOGINS_ENV_FILE"
+    }
     example = (PROJECT / ".env.example").read_text()
     assert used == set(re.findall(r"^#?(\w+(?:_PORT|_MEMORY|_PASSWORD))=", example, re.MULTILINE))
 

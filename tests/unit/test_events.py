@@ -13,7 +13,7 @@ def test_the_same_seed_gives_the_same_events():
     assert list(sample_events(250, 7)) != list(sample_events(250, 8))
 
 
-@pytest.mark.parametrize("text", ["-1", "5001", "1e3", "", "many"])
+@pytest.mark.parametrize("text", ["-1", "5001", "1e3", "", "many", "٣"])
 def test_a_wrong_number_is_refused_in_one_short_sentence(text):
     with pytest.raises(ArgumentTypeError, match=r"^.{0,4} is not a number from 0 to 5,000, .{,60}$"):
         number_of_events(text)

@@ -51,26 +51,9 @@ COMMANDS = {
     "dag-processor": "dag-processor",
     "worker": "celery worker",
 }
-SERVICE_KEYS = set(  # neither privileged nor network_mode, for example
-    [
-        "command",
-        "depends_on",
-        "entrypoint",
-        "env_file",
-        "environment",
-        "extra_hosts",
-        "healthcheck",
-        "image",
-        "logging",
-        "mem_limit",
-        "ports",
-        "profiles",
-        "restart",
-        "user",
-        "volumes",
-        "working_dir",
-    ]
-)
+# Neither privileged nor network_mode, for example.
+SERVICE_KEYS = {"command", "depends_on", "entrypoint", "env_file", "environment", "extra_hosts", "healthcheck", "image"}
+SERVICE_KEYS |= {"logging", "mem_limit", "ports", "profiles", "restart", "user", "volumes", "working_dir"}
 MEMORY = {"m": 2**20, "g": 2**30}
 
 

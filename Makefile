@@ -38,7 +38,8 @@ stop: $(INSTALLED) ## Stop the local servers that make env started
 
 up: ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; EXERCISE=1)
 	@$(COMPOSE) up --wait --remove-orphans $(if $(CELERY),--scale worker=$(CELERY))
-	@echo "Airflow: http://$$($(COMPOSE) port api-server 8080)/dags/user_logins   Sample events: docker compose run --rm seed 500"
+	@echo "Airflow: http://$$($(COMPOSE) port api-server 8080)/dags/user_logins"
+	@echo "Sample events: $(COMPOSE) run --rm seed$(if $(EXERCISE),, 500)"
 
 down: ## Stop it; its data stays
 	@$(COMPOSE) down --remove-orphans
@@ -75,8 +76,10 @@ lock: $(INSTALLED) ## Refresh both locks from requirements.txt and requirements-
 LOCKED = -r requirements-dev.lock -c requirements-dev.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),-f docker-compose.yaml) $(if $(CELERY),-f sandbox/compose/celery.yaml) \
-	$(if $(EXERCISE),-f sandbox/compose/exercise.yaml)
+FILES = $(if $(and $(CELERY),$(EXERCISE)),$(error CELERY and EXERCISE do not go together)) \
+	$(if $(CELERY),sandbox/compose/celery.yaml) $(if $(EXERCISE),sandbox/compose/exercise.yaml)
+# Without either, COMPOSE_FILE of .env decides.
+COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),$(addprefix --file ,docker-compose.yaml $(FILES)))
 
 clean: stop ## Stop the local servers and delete their data
 	@rm -rf .sandbox

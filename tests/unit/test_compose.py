@@ -17,7 +17,7 @@ from cryptography.fernet import Fernet
 
 from include.masking import read_keyring
 from sandbox.queues import CONTAINERS, QUEUE
-from tests.compose_files import BASE, FILES, PROJECT, VARIANTS, docker_compose, services
+from tests.compose_files import BASE, CELERY, EXERCISE, FILES, PROJECT, VARIANTS, docker_compose, services
 
 STACKS = {name: services(files) for name, files in VARIANTS.items()}
 EACH = [
@@ -338,6 +338,29 @@ def test_what_can_be_set_is_in_the_example():
     }
     example = (PROJECT / ".env.example").read_text()
     assert used == set(re.findall(r"^#?(\w+(?:_PORT|_MEMORY|_PASSWORD))=", example, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    "path", [*PROJECT.glob("*.y*ml"), *PROJECT.glob("*.md"), *PROJECT.glob("*/*.md"), *PROJECT.glob("*/*/*.yaml")]
+)
+def test_a_command_that_is_documented_names_files_and_services_that_exist(path):
+    for command in re.findall(r"^\W*(docker compose .*)", path.read_text(), re.MULTILINE):
+        files = re.findall(r"-f (\S+)", command) or [BASE]
+        stack = services(files)
+        assert set(re.findall(r"(?:run --rm|exec|--scale) ([a-z]+)", command)) <= stack.keys()
+        assert re.search(r"compose (?:-f \S+ )*(up --wait|run --rm|exec|down)", command)
+
+
+def test_the_commands_of_make_are_the_documented_ones():
+    documented = (PROJECT / "README.md").read_text() + (PROJECT / CELERY).read_text() + (PROJECT / EXERCISE).read_text()
+    for variant in ((), ("CELERY=2",), ("EXERCISE=1",)):
+        printed = subprocess.run(
+            ["make", "--dry-run", "up", *variant], cwd=PROJECT, capture_output=True, text=True, check=True
+        )
+        command = (
+            re.sub(r" --remove-orphans| +(?= )", "", printed.stdout.splitlines()[0]).replace("--file", "-f").strip()
+        )
+        assert re.search(rf"^\W*{command}( |$)", documented, re.MULTILINE), command
 
 
 @pytest.mark.parametrize(

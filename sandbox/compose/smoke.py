@@ -120,7 +120,9 @@ class Stack:
     def kill_what_drains(self) -> str:
         """SIGKILL the container in which a drain is running, and all its processes with it; its name."""
         running = self.ask("dagRuns/~/taskInstances?state=running")["task_instances"]
-        [host] = {task["hostname"] for task in running if task["task_id"] == "drain_and_mask"}
+        hosts = {task["hostname"] for task in running if task["task_id"] == "drain_and_mask"}
+        check("containers that drain", len(hosts), 1)
+        [host] = hosts
         name = subprocess.run(
             ["docker", "inspect", "--format={{.Name}}", host], capture_output=True, text=True, check=True
         ).stdout.strip("/\n")
@@ -211,7 +213,7 @@ def main() -> None:
             smoke(stack)
         except KeyboardInterrupt:
             sys.exit("\nStopped.")
-        except RuntimeError as error:
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             print(f"\n\n{stack.compose('logs', '--no-color', '--tail=30')}", file=sys.stderr)
             sys.exit(f"✗ {error}")
         finally:

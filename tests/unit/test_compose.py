@@ -229,6 +229,7 @@ def test_each_database_keeps_its_data_in_a_volume_of_its_own(variant):
         assert volume["target"] == "/var/lib/postgresql/data"
         volumes.append(volume["source"])
     assert len(set(volumes)) == 2
+    assert (volumes[1] == "warehouse") == (variant != "exercise")  # another database by name, role and password
     if variant != "exercise":  # whose role is the owner of all
         scripts = sorted(
             (one["target"], one["source"]) for one in stack["warehouse"]["volumes"] if one["type"] == "bind"

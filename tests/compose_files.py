@@ -1,5 +1,6 @@
 """The compose files, read as `docker compose config` reads them, as far as the tests look: without Docker."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -108,10 +109,11 @@ def docker_compose():
 
 def run(command, files, *arguments, **environment):
     options = [f"--file={file}" for file in files]
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_CONFIG") if name in os.environ}
     return subprocess.run(
         [*command, "--env-file", "/dev/null", *options, "--profile=*", *arguments],
         cwd=PROJECT,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/", "USER_LOGINS_ENV_FILE": "/dev/null"} | environment,
+        env=inherited | {"USER_LOGINS_ENV_FILE": "/dev/null"} | environment,
         capture_output=True,
         text=True,
         check=True,

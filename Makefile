@@ -39,7 +39,7 @@ stop: $(INSTALLED) ## Stop the local servers that make env started
 up: ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; EXERCISE=1)
 	@$(COMPOSE) up --wait --remove-orphans $(if $(CELERY),--scale worker=$(CELERY))
 	@echo "Airflow: http://$$($(COMPOSE) port api-server 8080)/dags/user_logins"
-	@echo "Sample events: $(COMPOSE) run --rm seed$(if $(EXERCISE),, 500)"
+	@echo "Sample events: $(strip $(COMPOSE)) run --rm seed$(if $(EXERCISE),, 500)"
 
 down: ## Stop it; its data stays
 	@$(COMPOSE) down --remove-orphans

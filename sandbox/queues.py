@@ -27,9 +27,9 @@ def client(endpoint: str) -> SQSClient:
     )
 
 
-def make_queues(sqs: SQSClient) -> str:
-    """Make both queues where they are not there yet, and return the URL of the first."""
+def make_queues(sqs: SQSClient) -> None:
+    """Make both queues."""
     dead_letters = sqs.create_queue(QueueName=DEAD_LETTERS)["QueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]
     redrive = {"deadLetterTargetArn": attributes["QueueArn"], "maxReceiveCount": MAX_RECEIVES}
-    return sqs.create_queue(QueueName=QUEUE, Attributes={"RedrivePolicy": json.dumps(redrive)})["QueueUrl"]
+    sqs.create_queue(QueueName=QUEUE, Attributes={"RedrivePolicy": json.dumps(redrive)})

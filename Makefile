@@ -48,7 +48,7 @@ logs: ## Follow its logs
 	@$(COMPOSE) logs --follow --tail 100
 
 smoke: ## Start a system of its own, crash it in the middle of a load, compare the table, remove it (CELERY=1)
-	@$(PYTHON) -m sandbox.compose.smoke $(if $(CELERY),--celery)
+	@$(PYTHON) -m deploy.compose.smoke $(if $(CELERY),--celery)
 
 test: $(INSTALLED) ## Run every test, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
@@ -77,7 +77,7 @@ LOCKED = -r requirements-dev.lock -c requirements-dev.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 FILES = $(if $(and $(CELERY),$(EXERCISE)),$(error CELERY and EXERCISE do not go together)) \
-	$(if $(CELERY),sandbox/compose/celery.yaml) $(if $(EXERCISE),sandbox/compose/exercise.yaml)
+	$(if $(CELERY),deploy/compose/celery.yaml) $(if $(EXERCISE),deploy/compose/exercise.yaml)
 # Without either, COMPOSE_FILE of .env decides.
 COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),$(addprefix --file ,docker-compose.yaml $(FILES)))
 

@@ -30,7 +30,7 @@ from benchmarks import cpu, landing, merging, overhead, throughput
 from benchmarks.bench import bench
 from benchmarks.chart import TEMPLATES, svg
 from benchmarks.figures import HEADERS, Section, Table
-from include.plan import MAX_THREADS
+from include.sqs.plan import MAX_THREADS
 from sandbox.servers import PROJECT
 
 GROUPS = {

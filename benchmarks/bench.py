@@ -23,10 +23,10 @@ import psycopg
 from botocore.config import Config
 
 from benchmarks.sqs_stub import Stub, sqs_stub
+from include.batches.staging import Drain
 from include.connections import BOTOCORE
-from include.masking import Keyring, read_keyring
-from include.staging import Drain
-from include.warehouse_check import prepare_warehouse
+from include.privacy.masking import Keyring, read_keyring
+from include.warehouse.check import prepare_warehouse
 from sandbox.environment import airflow_environment
 from sandbox.servers import RIGHTS, Servers, servers
 

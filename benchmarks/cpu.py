@@ -17,11 +17,11 @@ from typing import Any, cast
 from benchmarks.bench import Bench, alone, interleaved, this_drain
 from benchmarks.figures import Section, Table, absolute, growth, number
 from include import pipeline
+from include.batches.drain import drain_queue
+from include.batches.merge import merge_batches
 from include.connections import AWS
-from include.drain import drain_queue
-from include.merge import merge_batches
+from include.sensor import SqsBacklogSensor
 from sandbox.events import sample_events
-from sqs_backlog_sensor import SqsBacklogSensor
 
 MESSAGES = 20_000
 BACKLOG = 10_000
@@ -145,7 +145,7 @@ def profile_rows(path: Path, messages: int, micros: float) -> list[list[str]]:
     ours = [
         (cumulative, calls, f"{Path(file).stem}.{name}")
         for (file, _, name), (_, calls, _, cumulative, _) in stats.stats.items()
-        if Path(file).parent == INCLUDE
+        if INCLUDE in Path(file).parents
     ]
     return [
         [f"`{name}`", number(cumulative * scale), number(calls / messages)]

@@ -15,12 +15,12 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from benchmarks.bench import Bench, interleaved, this_drain
 from benchmarks.figures import Section, Table, number, speed
+from include.batches.staging import stage
 from include.connections import WAREHOUSE
-from include.login import Login, parse
-from include.masking import Keyring, PiiField
-from include.sqs import Message
-from include.staging import stage
-from include.version import pack_version
+from include.events.login import Login, parse
+from include.events.version import pack_version
+from include.privacy.masking import Keyring, PiiField
+from include.sqs.calls import Message
 from sandbox.events import sample_events
 
 ROWS = 10_000

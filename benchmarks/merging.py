@@ -14,8 +14,8 @@ import psycopg
 
 from benchmarks.bench import Bench, make_warehouse
 from benchmarks.figures import Chart, Section, Series, Table, growth, number
-from include.merge import merge_batches
-from include.partitions import make_partitions
+from include.batches.merge import merge_batches
+from include.warehouse.partitions import make_partitions
 
 ROWS, BATCHES = 10_000, 10  # as a drain stages them
 SIZES = {"empty": 0, "100 000": 100_000, "1 million": 1_000_000, "10 million": 10_000_000}

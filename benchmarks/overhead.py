@@ -22,7 +22,7 @@ from airflow.sdk import Asset, BaseHook, ExceptionRetryPolicy
 SQS = "SqsHook('aws_sqs').get_conn()"
 WAREHOUSE = "PostgresHook('warehouse').get_conn().close()"
 SENSOR = """
-from sqs_backlog_sensor import SqsBacklogSensor
+from include.sensor import SqsBacklogSensor
 SqsBacklogSensor(task_id='wait', aws_conn_id='aws_sqs', sqs_queue={url!r}).poke({{}})
 """
 # What each task of an empty run does, and the clients and connections that it cannot do without.
@@ -94,10 +94,9 @@ def airflow_imports(path: Path) -> Iterator[str]:
         for module in modules:
             names = [alias.name for alias in node.names] if module == "include" else [""]
             for name in names:
-                for folder in (PROJECT, PROJECT / "plugins"):
-                    ours = folder.joinpath(*module.split("."), name).with_suffix(".py")
-                    if ours.exists():
-                        yield from airflow_imports(ours)
+                ours = PROJECT.joinpath(*module.split("."), name).with_suffix(".py")
+                if ours.exists():
+                    yield from airflow_imports(ours)
 
 
 def _imports(path: Path) -> Iterator[ast.Import | ast.ImportFrom]:

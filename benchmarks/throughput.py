@@ -16,10 +16,10 @@ from botocore.config import Config
 
 from benchmarks.bench import ROUND_TRIP, Bench, Prepare, alone, side_by_side, this_drain
 from benchmarks.figures import Chart, Section, Series, Table, number, speed
-from include.drain import drain_queue
-from include.merge import merge_batches
-from include.plan import MAX_THREADS
-from include.sqs import CALL_SIZE, VISIBILITY_SECONDS
+from include.batches.drain import drain_queue
+from include.batches.merge import merge_batches
+from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS
+from include.sqs.plan import MAX_THREADS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

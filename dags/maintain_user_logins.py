@@ -29,8 +29,8 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import pipeline
-from include.retention import retention
 from include.retries import RETRIES
+from include.warehouse.retention import retention
 
 STAGING, REJECTED = "user_logins_keep_staging_days", "user_logins_keep_rejected_days"
 

@@ -24,10 +24,10 @@ from airflow.sdk import Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
+from include.batches.rejected import selection
+from include.batches.staging import Drain
 from include.connections import USER_LOGINS
-from include.rejected import selection
 from include.retries import RETRIES
-from include.staging import Drain
 
 TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
 RULES: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}}

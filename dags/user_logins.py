@@ -24,11 +24,11 @@ from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
+from include.batches.staging import Drain
+from include.batches.window import rebuild_window
 from include.connections import AWS, USER_LOGINS
 from include.retries import DRAIN_RETRIES, RETRIES
-from include.staging import Drain
-from include.window import rebuild_window
-from sqs_backlog_sensor import SqsBacklogSensor
+from include.sensor import SqsBacklogSensor
 
 MAX_SECONDS = 1_800
 INTEGER: dict[str, Any] = {"type": "integer", "minimum": 1}

@@ -16,10 +16,10 @@ from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
 from botocore.exceptions import NoRegionError, PartialCredentialsError, ProfileNotFound
 
-from include.aws_errors import explained
 from include.failures import SetupError
-from include.masking import Keyring, read_keyring
-from include.plan import MAX_THREADS
+from include.privacy.masking import Keyring, read_keyring
+from include.sqs.errors import explained
+from include.sqs.plan import MAX_THREADS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

@@ -5,21 +5,21 @@ import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from include.batches.drain import COUNTS, drain_queue
+from include.batches.merge import merge_batches, rebuild
+from include.batches.reconciliation import reconcile, run_batches, run_table
+from include.batches.rejected import Selection, expire_bodies, replay
+from include.batches.staging import Drain
+from include.batches.window import Window
 from include.connections import masking_keyring, sqs_client, warehouse_connection
-from include.default_partition import empty_default_partition
-from include.drain import COUNTS, drain_queue
-from include.maintenance import maintenance_table, size_table
-from include.merge import merge_batches, rebuild
-from include.partitions import make_partitions
-from include.plan import Share, plan_shares
-from include.queue_check import check_queue
-from include.reconciliation import reconcile, run_batches, run_table
-from include.rejected import Selection, expire_bodies, replay
-from include.retention import drop_staging_days
-from include.sqs import Source, backlog
-from include.staging import Drain
-from include.warehouse_check import check_kids, migrate_warehouse, prepare_warehouse
-from include.window import Window
+from include.sqs.calls import Source, backlog
+from include.sqs.check import check_queue
+from include.sqs.plan import Share, plan_shares
+from include.warehouse.check import check_kids, migrate_warehouse, prepare_warehouse
+from include.warehouse.default_partition import empty_default_partition
+from include.warehouse.partitions import make_partitions
+from include.warehouse.report import maintenance_table, size_table
+from include.warehouse.retention import drop_staging_days
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from include.batches.merge import RefusedError
+from include.batches.reconciliation import Unbalanced
 from include.failures import SetupError
-from include.merge import RefusedError
-from include.reconciliation import Unbalanced
-from include.sqs import VISIBILITY_SECONDS
+from include.sqs.calls import VISIBILITY_SECONDS
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[

@@ -17,11 +17,13 @@ os.environ.update(
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from include.masking import read_keyring
+from include.privacy.masking import read_keyring
 from sandbox import servers as sandbox_servers
 from sandbox.airflow import migrate_metadata
 from sandbox.environment import airflow_environment
 from sandbox.servers import RIGHTS, free_port
+
+pytest_plugins = ["tests.support.fixtures"]
 
 # Each client parses a megabyte of botocore's JSON again, which would be most of what a thousand short runs cost.
 _load_file = functools.cache(JSONFileLoader().load_file)

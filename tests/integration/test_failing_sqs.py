@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from include.failures import SetupError
 from include.pipeline import merge
 from include.retries import FAIL_FAST
-from tests.queues import show_again
+from tests.support.queues import show_again
 
 RECEIVE, DELETE = "ReceiveMessage", "DeleteMessageBatch"
 ALWAYS = range(10**6)

@@ -5,10 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from include.merge import merge_batches
+from include.batches.merge import merge_batches
+from include.batches.staging import Drain
 from include.pipeline import drain, set_up
-from include.staging import Drain
-from tests.queues import left_on, show_again
+from tests.support.queues import left_on, show_again
 
 EVENTS = 45
 

@@ -15,15 +15,15 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from include.drain import drain_queue, sort_out
-from include.masking import Keyring
-from include.merge import Merged, merge_batches
-from include.reconciliation import reconcile, run_batches
-from include.sealing import unseal
-from include.sqs import Message, backlog
-from include.staging import Drain, stage
-from include.warehouse_check import prepare_warehouse
-from tests.hostile import CORPUS, FIELDS, LONGEST, recipes
+from include.batches.drain import drain_queue, sort_out
+from include.batches.merge import Merged, merge_batches
+from include.batches.reconciliation import reconcile, run_batches
+from include.batches.staging import Drain, stage
+from include.privacy.masking import Keyring
+from include.privacy.sealing import unseal
+from include.sqs.calls import Message, backlog
+from include.warehouse.check import prepare_warehouse
+from tests.support.hostile import CORPUS, FIELDS, LONGEST, recipes
 
 BODIES = int(os.environ.get("FUZZED_BODIES", "100000"))
 BATCH = 500

@@ -6,16 +6,16 @@ import re
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from include.batches.merge import merge_batches
+from include.batches.staging import Drain, stage
 from include.connections import warehouse_connection
-from include.login import RejectedMessage
-from include.masking import read_keyring
-from include.merge import merge_batches
-from include.sqs import Message
-from include.staging import Drain, stage
-from include.warehouse_check import prepare_warehouse
+from include.events.login import RejectedMessage
+from include.privacy.masking import read_keyring
+from include.sqs.calls import Message
+from include.warehouse.check import prepare_warehouse
 from sandbox.servers import RIGHTS
-from tests.queues import MESSAGES, left_on, send_events, show_again
-from tests.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
+from tests.support.queues import MESSAGES, left_on, send_events, show_again
+from tests.support.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
 
 # What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
 # soak takes them all.

@@ -11,10 +11,10 @@ from psycopg.errors import CheckViolation
 
 from include.pipeline import set_up
 from sandbox.events import send
-from tests.integration.test_airflow import run_dag
-from tests.leaks import everywhere, leaks
-from tests.queues import send_events
-from tests.worker import exit_code, run
+from tests.support.leaks import everywhere, leaks
+from tests.support.queues import send_events
+from tests.support.worker import exit_code, run
+from tests.system.test_airflow import run_dag
 
 USER, ADDRESS, DEVICE = "canary-user", "203.0.113.99", "111-22-3333"
 EVENT = {"user_id": USER, "device_type": "canary-type", "ip": ADDRESS, "device_id": DEVICE, "locale": "XX-canary"}

@@ -9,20 +9,20 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from include.default_partition import empty_default_partition
+from include.batches.merge import Merged, merge_batches, rebuild
+from include.batches.staging import Drain, stage
+from include.batches.window import Window
+from include.events.login import Login
 from include.failures import SetupError
-from include.login import Login
-from include.maintenance import maintenance_table, size_table
-from include.merge import Merged, merge_batches, rebuild
-from include.partitions import make_partition, make_partitions, needed, staging_day, staging_days
 from include.pipeline import drop_staged, forget_rejected, make_ahead, merge, report_maintenance
-from include.retention import drop_staging_days, retention
-from include.sqs import Message
-from include.staging import Drain, stage
-from include.warehouse_check import prepare_warehouse
-from include.window import Window
+from include.sqs.calls import Message
+from include.warehouse.check import prepare_warehouse
+from include.warehouse.default_partition import empty_default_partition
+from include.warehouse.partitions import make_partition, make_partitions, needed, staging_day, staging_days
+from include.warehouse.report import maintenance_table, size_table
+from include.warehouse.retention import drop_staging_days, retention
 from tests.integration.test_kill_points import name, points
-from tests.worker import Conversation, exit_code
+from tests.support.worker import Conversation, exit_code
 
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 DAY = timedelta(days=1)

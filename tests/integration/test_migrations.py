@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 from include.failures import SetupError
-from include.migrations import MIGRATIONS, migrate, pending
+from include.warehouse.migrations import MIGRATIONS, migrate, pending
 
 NAMES = [path.stem for path in sorted(MIGRATIONS.glob("*.sql"))]
 

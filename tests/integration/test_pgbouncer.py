@@ -10,18 +10,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.batches.rejected import Selection
+from include.batches.staging import Drain
+from include.batches.window import Window
 from include.connections import warehouse_connection
+from include.events.login import Login
 from include.failures import SetupError
-from include.locks import lock, wait_for_locks
-from include.login import Login
 from include.pipeline import drain, forget_rejected, merge, plan, replay_rejected, set_up
-from include.rejected import Selection
-from include.staging import Drain
-from include.window import Window
+from include.warehouse.locks import lock, wait_for_locks
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
-from tests.programs import running
-from tests.queues import left_on
+from tests.support.programs import running
+from tests.support.queues import left_on
 
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 SETTINGS = """
@@ -80,7 +80,7 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
         set_up(queue_url, source="queue", window=AGES)
         assert merge("a rebuild", "queue", window=AGES, drained=[])["rebuilt"] == lost
 
-        monkeypatch.setattr("include.rejected.parse", lambda body: Login("valid now"))
+        monkeypatch.setattr("include.batches.rejected.parse", lambda body: Login("valid now"))
         replay = Drain("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
         replayed = replay_rejected(Selection(limit=1), drain=replay, dry_run=False)
         assert merge("a replay", "rejected_messages", window=None, drained=[replayed])["inserted"] == 1

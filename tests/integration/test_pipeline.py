@@ -11,21 +11,21 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from include import drain as drain_module
-from include.drain import drain_queue
+from include.batches import drain as drain_module
+from include.batches.drain import drain_queue
+from include.batches.merge import Merged, RefusedError, merge_batches, rebuild
+from include.batches.reconciliation import Unbalanced, reconcile, run_batches
+from include.batches.staging import Drain, stage
+from include.batches.window import Window
 from include.failures import SetupError
-from include.locks import lock
-from include.masking import Keyring
-from include.merge import Merged, RefusedError, merge_batches, rebuild
-from include.receiver import ChunkBounds, receive
-from include.reconciliation import Unbalanced, reconcile, run_batches
-from include.sealing import unseal
-from include.sqs import Deletes, backlog
-from include.staging import Drain, stage
-from include.warehouse_check import prepare_warehouse
-from include.window import Window
+from include.privacy.masking import Keyring
+from include.privacy.sealing import unseal
+from include.sqs.calls import Deletes, backlog
+from include.sqs.receiver import ChunkBounds, receive
+from include.warehouse.check import prepare_warehouse
+from include.warehouse.locks import lock
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
-from tests.queues import left_on
+from tests.support.queues import left_on
 
 RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
@@ -192,7 +192,7 @@ def test_both_copies_in_one_merge_are_one_row(sqs, queue_url, ready, drain, cras
 
 def test_a_crash_before_commit_leaves_the_messages(sqs, queue_url, ready, drain, monkeypatch):
     send(sqs, queue_url, sample_events(100, 1))
-    monkeypatch.setattr("include.staging.seal", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr("include.batches.staging.seal", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         drain()
     assert ready.execute("select count(*) from login_etl.batches").fetchone() == (0,)

@@ -7,9 +7,9 @@ from uuid import UUID
 import pytest
 from psycopg import sql
 
-from include.partitions import make_partition, staging_day
-from include.statements import FOLDER, statement
-from include.warehouse_check import prepare_warehouse
+from include.warehouse.check import prepare_warehouse
+from include.warehouse.partitions import make_partition, staging_day
+from include.warehouse.statements import FOLDER, statement
 
 LARGE = ("user_logins", "staging_logins", "batches", "rejected_messages")
 DAYS = 5
@@ -18,37 +18,39 @@ DAY = timedelta(days=1)
 
 # Every statement that reads large tables, with what it is given in a run.
 IN_A_RUN = {
-    "claim_batch": {"batch_id": 19_990},
-    "expire_bodies": {"days": 30},
-    "insert_batch": {
+    "batches/claim_batch": {"batch_id": 19_990},
+    "batches/expire_bodies": {"days": 30},
+    "batches/insert_batch": {
         "run_id": "a run", "map_index": 0, "try_number": 1, "source": "queue", "kid": "k", "received": 1, "staged": 1,
         "rejected": 0, "oldest_sent_at": NOW, "newest_sent_at": NOW, "started_at": NOW,
     },
-    "insert_rejected": {
+    "batches/insert_rejected": {
         "message_id": UUID(int=1), "batch_id": 1, "sent_at": NOW, "receive_count": 1, "reason": "body: json_invalid",
         "fields": [], "kid": "k", "sealed_body": b"",
     },
-    "mark_replayed": {"batch_id": 1, "message_ids": [UUID(int=number) for number in range(10)]},
-    "merge_batch": {"batch_id": 19_990, "staged_on": NOW.date()},
-    "rebuild": {"start": NOW - DAY - timedelta(minutes=5), "stop": NOW - DAY},
-    "record_deletes": {"batch_id": 19_990, "deleted": 1, "failed": 0, "expired": 0},
-    "record_merge": {"batch_id": 19_990, "staged_on": NOW.date(), "inserted": 1},
-    "rejected_page": {
+    "batches/mark_replayed": {"batch_id": 1, "message_ids": [UUID(int=number) for number in range(10)]},
+    "batches/merge_batch": {"batch_id": 19_990, "staged_on": NOW.date()},
+    "batches/rebuild": {"start": NOW - DAY - timedelta(minutes=5), "stop": NOW - DAY},
+    "batches/record_deletes": {"batch_id": 19_990, "deleted": 1, "failed": 0, "expired": 0},
+    "batches/record_merge": {"batch_id": 19_990, "staged_on": NOW.date(), "inserted": 1},
+    "batches/rejected_page": {
         "after": NOW - DAY, "after_id": UUID(int=0), "start": NOW - DAY, "stop": NOW, "rules": None, "messages": 1000,
         "bytes": 1000,
     },
-    "run_batches": {"run_id": "run 1990", "source": "queue"},
-    "staged_day": {"day": (NOW - 3 * DAY).date()},
-    "staged_range": {},
-    "unmerged_batches": {},
-    "used_kids": {},
+    "batches/run_batches": {"run_id": "run 1990", "source": "queue"},
+    "warehouse/staged_day": {"day": (NOW - 3 * DAY).date()},
+    "batches/staged_range": {},
+    "batches/unmerged_batches": {},
+    "privacy/used_kids": {},
 }  # fmt: skip
 # Of the catalogue, of locks, of the ledger; copies, which read nothing; and the default partition, which is read whole.
 OTHERS = {
-    "applied_migrations", "attach_partition", "copy_logins", "create_partition", "default_months", "drop_staging_day",
-    "empty_default_partition", "has_ledger", "has_months", "lock", "lock_default_partition", "lock_staging_day",
-    "lock_timeout", "missing_partitions", "record_migration", "staging_days", "table_sizes", "target",
-    "target_columns", "target_keys",
+    "batches/copy_logins", "warehouse/applied_migrations", "warehouse/attach_partition", "warehouse/create_partition",
+    "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/empty_default_partition",
+    "warehouse/has_ledger", "warehouse/has_months", "warehouse/lock", "warehouse/lock_default_partition",
+    "warehouse/lock_staging_day", "warehouse/lock_timeout", "warehouse/missing_partitions",
+    "warehouse/record_migration", "warehouse/staging_days", "warehouse/table_sizes", "warehouse/target",
+    "warehouse/target_columns", "warehouse/target_keys",
 }  # fmt: skip
 FILL = """
 insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, deleted, delete_failed,
@@ -91,7 +93,7 @@ group by index.relname
 
 def explained(warehouse, name):
     query = statement(name)
-    if name == "staged_day":
+    if name == "warehouse/staged_day":
         query = query.format(partition=sql.Identifier("login_etl", staging_day((NOW - 3 * DAY).date()).name))
     return "\n".join(line for (line,) in warehouse.execute(sql.SQL("explain (costs off) ") + query, IN_A_RUN[name]))
 
@@ -119,7 +121,9 @@ def indexes(local, plans):
 
 
 def test_every_statement_is_known():
-    assert {path.stem for path in FOLDER.glob("*.sql")} == IN_A_RUN.keys() | OTHERS
+    assert {
+        f"{path.parent.name}/{path.stem}" for path in FOLDER.glob("*/*.sql") if path.parent.name != "migrations"
+    } == IN_A_RUN.keys() | OTHERS
     assert not IN_A_RUN.keys() & OTHERS
 
 
@@ -129,7 +133,7 @@ def test_no_statement_reads_a_large_table_from_end_to_end(plans, name):
     assert read <= {staging_day((NOW + DAY).date()).name}, plans[name]  # nothing is in it yet
 
 
-@pytest.mark.parametrize("name", ["merge_batch", "record_merge"])
+@pytest.mark.parametrize("name", ["batches/merge_batch", "batches/record_merge"])
 def test_a_merge_reads_the_staging_of_one_day(plans, name):
     assert set(re.findall(r"staging_logins_\d{4}_\d\d_\d\d\b(?!_)", plans[name])) <= {f"staging_logins_{NOW:%Y_%m_%d}"}
     assert f"staging_logins_{NOW:%Y_%m_%d}_batch_id_idx" in plans[name]

@@ -14,11 +14,11 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from include import sqs as conversation
 from include.failures import SetupError
-from include.queue_check import check_queue
-from include.receiver import ChunkBounds, receive
-from include.sqs import Deletes, backlog, delete
+from include.sqs import calls as conversation
+from include.sqs.calls import Deletes, backlog, delete
+from include.sqs.check import check_queue
+from include.sqs.receiver import ChunkBounds, receive
 from sandbox.events import send
 from sandbox.servers import free_port
 

@@ -7,22 +7,22 @@ from uuid import uuid4
 
 import pytest
 
-from include import rejected
-from include.drain import drain_queue
+from include.batches import rejected
+from include.batches.drain import drain_queue
+from include.batches.merge import Merged, merge_batches
+from include.batches.rejected import Selection, expire_bodies, replay, selection
+from include.batches.staging import Drain, stage
+from include.events.login import RejectedMessage, parse
 from include.failures import SetupError
-from include.login import RejectedMessage, parse
-from include.masking import Keyring
-from include.merge import Merged, merge_batches
-from include.partitions import make_partitions
 from include.pipeline import forget_rejected, merge, replay_rejected
-from include.queue_check import check_queue
-from include.rejected import Selection, expire_bodies, replay, selection
-from include.retention import retention
-from include.sqs import Deletes, Message
-from include.staging import Drain, stage
-from include.warehouse_check import prepare_warehouse
+from include.privacy.masking import Keyring
+from include.sqs.calls import Deletes, Message
+from include.sqs.check import check_queue
+from include.warehouse.check import prepare_warehouse
+from include.warehouse.partitions import make_partitions
+from include.warehouse.retention import retention
 from sandbox.events import send
-from tests.queues import left_on, show_again
+from tests.support.queues import left_on, show_again
 
 RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 REPLAY = Drain("a replay", -1, 1, datetime(2026, 1, 1, tzinfo=UTC), source="rejected_messages")
@@ -50,7 +50,7 @@ def drain(sqs, queue_url, ready, keyring, monkeypatch):
 
     def run(bodies=(), parser=yesterday, keys=keyring):
         send(sqs, queue_url, iter(bodies))
-        monkeypatch.setattr("include.drain.parse", parser)
+        monkeypatch.setattr("include.batches.drain.parse", parser)
         return drain_queue(sqs, queue_url, ready, keys, drain=RUN, messages=100, seconds=30, threads=1)
 
     return run
@@ -118,7 +118,7 @@ def not_deleted(sqs, queue_url):
 
 def test_a_message_that_came_again_meanwhile_is_recognised(sqs, queue_url, ready, keyring, drain, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+        patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
     drain(parser=parse)
     assert merge_batches(ready).inserted == 1
@@ -129,7 +129,7 @@ def test_a_message_that_came_again_meanwhile_is_recognised(sqs, queue_url, ready
 
 def test_a_replayed_message_that_is_rejected_again_stays_replayed(sqs, queue_url, ready, keyring, drain, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+        patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
     replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
     drain()
@@ -180,7 +180,7 @@ def test_the_limit_is_what_is_loaded_however_many_hopeless_ones_come_first(ready
 
 def test_a_forgotten_message_that_comes_again_is_kept_again(sqs, queue_url, ready, keyring, drain, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+        patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
     ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
     expire_bodies(ready, days=30)
@@ -304,7 +304,7 @@ def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
     arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 1})
     sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": policy})
-    monkeypatch.setattr("include.drain.delete", not_deleted(sqs, queue_url))
+    monkeypatch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
     drain(BODIES, parser=parse)
     monkeypatch.undo()
     assert merge_batches(ready).inserted == 3

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from include.batches.merge import RefusedError
+from include.batches.reconciliation import Unbalanced
+from include.batches.staging import Drain
+from include.batches.window import Window
 from include.connections import warehouse_connection
 from include.failures import SetupError
-from include.merge import RefusedError
 from include.pipeline import drain, forget_rejected, merge, set_up
-from include.reconciliation import Unbalanced
-from include.sqs import backlog
-from include.staging import Drain
-from include.window import Window
+from include.sqs.calls import backlog
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
 

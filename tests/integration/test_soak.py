@@ -8,11 +8,11 @@ from contextlib import nullcontext, suppress
 
 import psycopg
 
-from include.warehouse_check import prepare_warehouse
+from include.warehouse.check import prepare_warehouse
 from tests.integration.test_failing_postgres import crash, wait_until_it_answers
 from tests.integration.test_kill_points import INSERTED
-from tests.queues import MESSAGES, left_on, send_events, show_again
-from tests.worker import exit_code, run, run_in_small_chunks
+from tests.support.queues import MESSAGES, left_on, send_events, show_again
+from tests.support.worker import exit_code, run, run_in_small_chunks
 
 SOAK = "SOAK_SECONDS" in os.environ
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))

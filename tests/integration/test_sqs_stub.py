@@ -10,8 +10,8 @@ from uuid import UUID
 import pytest
 
 from benchmarks.sqs_stub import sqs_stub
-from include.queue_check import check_queue
-from include.sqs import backlog
+from include.sqs.calls import backlog
+from include.sqs.check import check_queue
 from sandbox.events import sample_events, send
 
 ATTRIBUTES = ["SentTimestamp", "ApproximateReceiveCount"]

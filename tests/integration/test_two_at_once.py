@@ -6,16 +6,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.masking import read_keyring
-from include.merge import merge_batches, rebuild
+from include.batches.merge import merge_batches, rebuild
+from include.batches.staging import Drain
+from include.batches.window import Window
+from include.events.version import pack_version
 from include.pipeline import drain, merge, set_up
-from include.staging import Drain
-from include.version import pack_version
-from include.warehouse_check import prepare_warehouse
-from include.window import Window
+from include.privacy.masking import read_keyring
+from include.warehouse.check import prepare_warehouse
 from sandbox.events import sample_events, send
-from tests.queues import left_on
-from tests.worker import exit_code, run
+from tests.support.queues import left_on
+from tests.support.worker import exit_code, run
 
 ROWS = (
     "select user_id, device_type, masked_ip, masked_device_id, locale, app_version "

@@ -6,11 +6,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include import warehouse_check
 from include.failures import SetupError
-from include.migrations import MIGRATIONS, migrate
-from include.partitions import make_partitions, needed
-from include.warehouse_check import check_kids, prepare_warehouse
+from include.warehouse import check as warehouse_check
+from include.warehouse.check import check_kids, prepare_warehouse
+from include.warehouse.migrations import MIGRATIONS, migrate
+from include.warehouse.partitions import make_partitions, needed
 
 README = Path(__file__).parents[2] / "README.md"
 EXERCISE_TABLE = """

@@ -15,9 +15,9 @@ from airflow.models import Connection
 from airflow.providers_manager import ProvidersManager
 from cryptography.fernet import Fernet
 
-from include.masking import read_keyring
+from include.privacy.masking import read_keyring
 from sandbox.queues import CONTAINERS, QUEUE
-from tests.compose_files import BASE, CELERY, EXERCISE, FILES, PROJECT, VARIANTS, docker_compose, services
+from tests.support.compose_files import BASE, CELERY, EXERCISE, FILES, PROJECT, VARIANTS, docker_compose, services
 
 STACKS = {name: services(files) for name, files in VARIANTS.items()}
 EACH = [
@@ -234,7 +234,7 @@ def test_each_database_keeps_its_data_in_a_volume_of_its_own(variant):
         scripts = sorted(
             (one["target"], one["source"]) for one in stack["warehouse"]["volumes"] if one["type"] == "bind"
         )
-        assert [source for _, source in scripts] == ["./sandbox/compose/warehouse.sql", "./sandbox/rights.sql"]
+        assert [source for _, source in scripts] == ["./deploy/compose/warehouse.sql", "./sandbox/rights.sql"]
         assert all(target.startswith("/docker-entrypoint-initdb.d/") for target, _ in scripts)
 
 
@@ -252,9 +252,11 @@ def test_a_script_of_ours_is_where_python_looks_for_it(name, service):
     """Not in /, where the folder /moto of moto's image would be taken for the package."""
     folder = service["working_dir"]
     assert folder != "/"
-    assert ("./sandbox", f"{folder}/sandbox") in {(one["source"], one["target"]) for one in service["volumes"]}
-    module = service["entrypoint"].split()[2]
-    assert (PROJECT / f"{module.replace('.', '/')}.py").exists()
+    mounted = {(one["source"], one["target"]) for one in service["volumes"]}
+    path = PROJECT / f"{service['entrypoint'].split()[2].replace('.', '/')}.py"
+    for part in {path.relative_to(PROJECT).parts[0], "sandbox"}:
+        assert (f"./{part}", f"{folder}/{part}") in mounted
+    assert path.exists()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -288,7 +290,7 @@ def test_each_connection_is_one_and_leads_to_a_service(variant):
 
 
 @pytest.mark.parametrize(
-    "file", [*FILES, *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "sandbox/compose").glob("*.env"))]
+    "file", [*FILES, *sorted(str(path.relative_to(PROJECT)) for path in (PROJECT / "deploy/compose").glob("*.env"))]
 )
 def test_no_secret_is_in_a_file(file):
     text = (PROJECT / file).read_text()
@@ -364,20 +366,20 @@ def test_the_commands_of_make_are_the_documented_ones(variant):
 @pytest.mark.parametrize(
     ("module", "installed"),
     [
-        ("compose/keys", set()),
-        ("compose/relay", {"boto3"}),
-        ("compose/seed", {"boto3"}),
-        ("compose/smoke", set()),
-        ("sqs_server", {"boto3", "moto"}),
+        ("deploy/compose/keys", set()),
+        ("deploy/compose/relay", {"boto3"}),
+        ("deploy/compose/seed", {"boto3"}),
+        ("deploy/compose/smoke", set()),
+        ("sandbox/sqs_server", {"boto3", "moto"}),
     ],
 )
 def test_a_script_imports_only_what_its_image_has(module, installed):
     """No image has the packages of requirements-dev.txt, and a laptop's Python has none at all."""
-    assert imported(PROJECT / "sandbox" / f"{module}.py") - sys.stdlib_module_names == installed
+    assert imported(PROJECT / f"{module}.py") - sys.stdlib_module_names == installed
 
 
 def imported(path):
-    """What a file of the sandbox imports from elsewhere, also by way of other files of the sandbox."""
+    """What a file imports from elsewhere, also by way of files of the sandbox."""
     tree = ast.parse(path.read_text())
     tree.body = [
         node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
@@ -394,7 +396,7 @@ def imported(path):
 
 def test_keys_are_made_once_and_airflow_takes_them(tmp_path):
     def make():
-        subprocess.run([sys.executable, "-m", "sandbox.compose.keys", str(tmp_path)], cwd=PROJECT, check=True)
+        subprocess.run([sys.executable, "-m", "deploy.compose.keys", str(tmp_path)], cwd=PROJECT, check=True)
         return {path.name: path.read_text() for path in tmp_path.iterdir()}
 
     keys = make()

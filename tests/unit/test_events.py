@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from include.login import RejectedMessage, parse
+from include.events.login import RejectedMessage, parse
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, number_of_events, sample_events
 
 

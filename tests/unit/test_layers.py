@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[2]
-JOINS_HOOKS_TO_LOGIC = {"connections.py", "retries.py"}
+JOINS_HOOKS_TO_LOGIC = {"connections.py", "retries.py", "sensor.py"}
 FORBIDDEN = {
-    "include": {"benchmarks", "dags", "plugins", "sandbox", "tests", "user_logins", "sqs_backlog_sensor"},
-    "plugins": {"benchmarks", "dags", "sandbox", "tests", "user_logins"},
+    "include": {"benchmarks", "dags", "plugins", "sandbox", "tests", "user_logins"},
     "dags": {"benchmarks", "sandbox", "tests"},
-    "sandbox": {"airflow", "benchmarks", "include", "dags", "plugins", "tests"},
+    "sandbox": {"airflow", "benchmarks", "deploy", "include", "dags", "plugins", "tests"},
+    "deploy": {"airflow", "benchmarks", "include", "dags", "plugins", "tests"},
     "benchmarks": {"tests"},
 }
 FILES = [path for folder in FORBIDDEN for path in sorted((PROJECT / folder).rglob("*.py"))]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.login import Login, RejectedMessage, parse
+from include.events.login import Login, RejectedMessage, parse
 
 EVENT = {
     "user_id": "424cdd21-063a-43a7-b91b-7ca1a833afae",

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from include.failures import SetupError
-from include.masking import Keyring, canonical_address, read_keyring
+from include.privacy.masking import Keyring, canonical_address, read_keyring
 
 DOCS = Path(__file__).parents[2] / "docs" / "masking.md"
 KEY_1, KEY_2 = bytes(range(100, 132)), bytes(range(150, 190))

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.plan import MAX_THREADS, plan_shares
+from include.sqs.plan import MAX_THREADS, plan_shares
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10**6), st.integers(1, 32))

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from include.merge import Merged
-from include.reconciliation import BatchCounts, Unbalanced, reconcile, run_table
+from include.batches.merge import Merged
+from include.batches.reconciliation import BatchCounts, Unbalanced, reconcile, run_table
 
 ONE = BatchCounts(
     batch_id=7, map_index=0, try_number=1, received=100, staged=99, rejected=1, inserted=90, already_there=9,

@@ -5,7 +5,7 @@ from cryptography.exceptions import InvalidTag
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.sealing import seal, unseal
+from include.privacy.sealing import seal, unseal
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from include.version import pack_version
+from include.events.version import pack_version
 
 versions = st.tuples(st.integers(0, 2146), st.integers(0, 999), st.integers(0, 999))
 

@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from include.batches.window import Window, rebuild_window
 from include.failures import SetupError
-from include.window import Window, rebuild_window
 
 START, STOP = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 12, 5, tzinfo=UTC)
 NO_RANGE = {"rebuild_from": None, "rebuild_to": None}

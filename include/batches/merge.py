@@ -1,0 +1,98 @@
+"""The merge: every staged batch reaches `user_logins` exactly once. And the rebuild from staging."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import astuple, dataclass
+from datetime import UTC
+
+import psycopg
+
+from include.batches.window import Window
+from include.warehouse.locks import lock
+from include.warehouse.partitions import staging_days
+from include.warehouse.statements import statement
+
+log = logging.getLogger(__name__)
+
+# What the table has against a row: constraints, types, somebody's trigger or row-level security.
+REFUSALS = (
+    psycopg.IntegrityError,
+    psycopg.DataError,
+    psycopg.errors.RaiseException,
+    psycopg.errors.InsufficientPrivilege,
+)
+
+
+class RefusedError(Exception):
+    """`user_logins` refuses batches, which stay in staging until somebody has mended the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What one merge did; `staged` = `inserted` + `already_there`. `refused` says which batches it could not merge."""
+
+    batches: int = 0
+    staged: int = 0
+    inserted: int = 0
+    already_there: int = 0
+    refused: tuple[str, ...] = ()
+
+    def __add__(self, other: Merged) -> Merged:
+        return Merged(*(mine + yours for mine, yours in zip(astuple(self), astuple(other), strict=True)))
+
+    def check(self) -> None:
+        """Raise RefusedError where batches could not be merged."""
+        if self.refused:
+            more = f", and so {len(self.refused) - 1} more" if len(self.refused) > 1 else ""
+            raise RefusedError(
+                f"public.user_logins refuses {self.refused[0]}{more}; mend it, and the next run merges them"
+            )
+
+
+def merge_batches(connection: psycopg.Connection) -> Merged:
+    """Merge every batch that is not merged yet, of whichever run, one transaction a batch.
+
+    The connection must be in autocommit mode. A message that is there already, from a redelivery or
+    a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other.
+    """
+    total = Merged()
+    for (batch_id,) in connection.execute(statement("batches/unmerged_batches")).fetchall():
+        try:
+            total += _merge_batch(connection, batch_id)
+        except REFUSALS as error:
+            total += Merged(refused=(f"batch {batch_id} ({error.diag.message_primary})",))
+    return total
+
+
+def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
+    with connection.transaction(), connection.cursor() as cursor:
+        lock(connection, "login_etl.merge")  # merges and rebuilds take turns, so that their inserts cannot deadlock
+        claimed = cursor.execute(statement("batches/claim_batch"), {"batch_id": batch_id}).fetchone()
+        if claimed is None:
+            return Merged()
+        batch = {"batch_id": batch_id, "staged_on": claimed[0]}
+        inserted = cursor.execute(statement("batches/merge_batch"), batch).rowcount
+        cursor.execute(statement("batches/record_merge"), {**batch, "inserted": inserted})
+        [(staged, inserted, already_there)] = cursor.fetchall()
+    log.info("batch %d: %d inserted, %d already there", batch_id, inserted, already_there)
+    return Merged(1, staged, inserted, already_there)
+
+
+def rebuild(connection: psycopg.Connection, window: Window) -> int:
+    """Bring back, from what staging still holds, the rows whose messages were sent in the window.
+
+    Returns how many rows were missing or wrong; those that were right are not touched. Warns where the
+    window begins before staging does.
+    """
+    rebuilt = 0
+    days = staging_days(connection)
+    if days and window.start.astimezone(UTC).date() < days[0].day:
+        log.warning("staging begins on %s: of what was sent earlier, only what came late can be rebuilt", days[0].day)
+    [(oldest, newest)] = connection.execute(statement("batches/staged_range")).fetchall()
+    for part in window.slices(oldest, newest):
+        with connection.transaction(), connection.cursor() as cursor:
+            lock(connection, "login_etl.merge")
+            rebuilt += cursor.execute(statement("batches/rebuild"), {"start": part.start, "stop": part.stop}).rowcount
+    log.info("rebuilt %d rows sent from %s to %s", rebuilt, window.start, window.stop)
+    return rebuilt

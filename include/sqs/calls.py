@@ -1,0 +1,177 @@
+"""The conversation with SQS: look at a queue, receive from it, delete what is safely landed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from itertools import repeat
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Literal
+from uuid import UUID, uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.failures import SetupError
+from include.sqs.errors import DENIED, error_name, explained, unusable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import (
+        DeleteMessageBatchRequestEntryTypeDef,
+        DeleteMessageBatchResultTypeDef,
+        MessageTypeDef,
+        ReceiveMessageRequestTypeDef,
+    )
+
+log = logging.getLogger(__name__)
+
+Source = Literal["queue", "dead_letter_queue"]
+
+CALL_SIZE = 10  # SQS takes and gives at most ten messages a call
+WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty answer means an empty queue
+# Covers landing and deleting a chunk and those before it, and no more, so that what a crashed run held is back on the
+# queue in two minutes. What has waited for half of it is not landed any more.
+VISIBILITY_SECONDS = 120
+DELETE_TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What of a message is landed. `message_id` and `sent_at` stay the same over redeliveries."""
+
+    message_id: UUID
+    sent_at: datetime
+    receive_count: int
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Message):
+    """A message that SQS hides from others until `expires_at`, on the monotonic clock."""
+
+    expires_at: float
+    receipt_handle: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deletes:
+    """What became of a chunk's deletes: done, failed after retries, too late for the receipt handle."""
+
+    deleted: int = 0
+    failed: int = 0
+    expired: int = 0
+
+    def __add__(self, other: Deletes) -> Deletes:
+        return Deletes(self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired)
+
+
+def backlog(sqs: SQSClient, queue_url: str) -> int:
+    """About how many messages can be received now. Takes none, and raises no receive count."""
+    with explained(queue_url):
+        answer = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+    return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
+
+def receive_once(sqs: SQSClient, queue_url: str, size: int) -> list[Received]:
+    """At most `size` messages, ten at most; none where a long poll finds none."""
+    call: ReceiveMessageRequestTypeDef = {
+        "QueueUrl": queue_url,
+        "MaxNumberOfMessages": size,
+        "WaitTimeSeconds": WAIT_SECONDS,
+        "VisibilityTimeout": VISIBILITY_SECONDS,
+        "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+    }
+    if queue_url.endswith(".fifo"):
+        # When the answer is lost, botocore's next try gets the same messages, instead of a group that is locked
+        # until they time out.
+        call["ReceiveRequestAttemptId"] = str(uuid4())
+    messages = _received(sqs, call)
+    if messages is None:  # raised here, because a traceback that shows local variables shows no body here
+        raise SetupError(
+            f"{queue_url} gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: "
+            "check that endpoint_url in connection aws_sqs is an SQS server's"
+        )
+    return messages
+
+
+def _received(sqs: SQSClient, call: ReceiveMessageRequestTypeDef) -> list[Received] | None:
+    """The messages of one receive call; None where the answer cannot be read."""
+    expires_at = monotonic() + VISIBILITY_SECONDS  # SQS starts to hide a message no earlier than now
+    with explained(call["QueueUrl"]):
+        try:
+            return [_message(raw, expires_at) for raw in sqs.receive_message(**call).get("Messages", [])]
+        except (KeyError, ValueError):
+            return None
+
+
+def _message(raw: MessageTypeDef, expires_at: float) -> Received:
+    attributes = raw["Attributes"]
+    return Received(
+        message_id=UUID(raw["MessageId"]),
+        sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
+        receive_count=int(attributes["ApproximateReceiveCount"]),
+        expires_at=expires_at,
+        body=raw["Body"],
+        receipt_handle=raw["ReceiptHandle"],
+    )
+
+
+def delete(
+    sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, threads: int, pool: Executor
+) -> Iterator[Deletes]:
+    """Start to delete landed messages, ten a call, in as many of the pool's threads; give what became of them.
+
+    Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
+    What stays on the queue is received again and recognised by its message id, so a call that fails,
+    after botocore's retries, is counted and no error. SetupError where deleting is not allowed.
+    """
+    groups = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
+    shared = iter(groups)  # each thread takes the next one: a future for each would cost more than the rest of this
+    return pool.map(partial(_delete_groups, sqs, queue_url), repeat(shared, min(threads, len(groups))))
+
+
+def _delete_groups(sqs: SQSClient, queue_url: str, groups: Iterator[Sequence[Received]]) -> Deletes:
+    return sum((_delete_call(sqs, queue_url, group) for group in groups), start=Deletes())
+
+
+def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -> Deletes:
+    """Delete at most ten messages; SQS answers 200 and says of each whether it is deleted, which is read here."""
+    done = Deletes()
+    for attempt in range(DELETE_TRIES):
+        if attempt:
+            sleep(0.2 * 2**attempt)
+        now = monotonic()
+        alive = [message for message in messages if message.expires_at > now]
+        done += Deletes(expired=len(messages) - len(alive))
+        messages = alive
+        if not messages:
+            break
+        try:
+            answer = delete_once(sqs, queue_url, [message.receipt_handle for message in messages])
+        except (ClientError, BotoCoreError) as error:
+            log.warning("%d landed messages could not be deleted: %s", len(messages), error_name(error))
+            break
+        deleted = {entry["Id"] for entry in answer.get("Successful", [])}
+        dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
+        done += Deletes(deleted=len(deleted), expired=len(dead))
+        messages = [message for number, message in enumerate(messages) if str(number) not in deleted | dead]
+        if not messages:
+            break
+    return done + Deletes(failed=len(messages))
+
+
+def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> DeleteMessageBatchResultTypeDef:
+    """Ask once to delete at most ten messages, whose ids are 0, 1, …; SetupError where deleting is not allowed."""
+    entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
+        {"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)
+    ]
+    with explained(queue_url):
+        answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+    for failure in answer.get("Failed", []):
+        if failure["Code"] in DENIED:
+            raise SetupError(unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
+    return answer

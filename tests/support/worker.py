@@ -1,0 +1,79 @@
+"""A whole run in a process of its own, which can be killed at any point of what it says to its servers."""
+
+import multiprocessing
+import os
+import threading
+from collections import Counter
+from datetime import UTC, datetime
+
+from include.batches.rejected import Selection
+from include.batches.staging import Drain
+from include.pipeline import drain, merge, plan, replay_rejected, set_up
+from include.sqs.receiver import ChunkBounds, receive
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(
+    ["pytest", "tests.conftest", "tests.support.worker", "airflow.providers.postgres.hooks.postgres"]
+)
+
+
+def run(queue_url, run_id, messages):
+    """Set up, plan, drain so many messages, merge; by the connections in the environment."""
+    url = set_up(queue_url, source="queue", window=None)
+    plan(url, max_messages=messages, max_workers=1)
+    one = Drain(run_id, 0, 1, datetime.now(UTC))
+    return merge(
+        run_id, "queue", window=None, drained=[drain({"messages": messages, "threads": 1}, url, drain=one, seconds=30)]
+    )
+
+
+def run_in_small_chunks(queue_url, run_id, messages):
+    """The same with chunks of 20 messages."""
+    receive.__kwdefaults__["bounds"] = ChunkBounds(messages=20)
+    run(queue_url, run_id, messages)
+
+
+def replay_all(run_id):
+    """Replay every rejected message, and merge."""
+    one = Drain(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
+    counts = replay_rejected(Selection(limit=1000), drain=one, dry_run=False)
+    merge(run_id, "rejected_messages", window=None, drained=[counts])
+
+
+def exit_code(environment, step, *arguments, seconds=60):
+    """Do a step in a process of its own; -9 when that was killed."""
+    process = processes.Process(target=_work, args=(environment, step, *arguments))
+    process.start()
+    process.join(seconds)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"{step.__name__} was still running after {seconds} seconds")
+    return process.exitcode
+
+
+def _work(environment, step, *arguments):
+    os.environ.update(environment)
+    step(*arguments)
+
+
+class Conversation:
+    """What is said to both servers; the client is killed at one point of it: a label, and its how-many-eth occurrence.
+
+    Not at a number of the whole, since what the client's threads say mixes differently each time.
+    """
+
+    def __init__(self, kill_at=None, *, done=False):
+        """`done`: whether the server still does what is said at that point, though it tells nobody."""
+        self.kill_at, self.done = kill_at, done
+        self.said = []
+        self._occurrences, self._lock = Counter(), threading.Lock()
+
+    def __call__(self, call):
+        with self._lock:
+            point = (call.label, self._occurrences[call.label])
+            self._occurrences[call.label] += 1
+            self.said.append(point)
+        if point != self.kill_at or self.done:
+            call.forward()
+        if point == self.kill_at:
+            call.kill()

@@ -1,0 +1,174 @@
+"""The DAG through `airflow dags test`, and what of the messages is left anywhere afterwards."""
+
+import base64
+import json
+import os
+import re
+import subprocess
+from datetime import UTC, datetime
+
+from include.batches.drain import drain_queue
+from include.batches.staging import Drain
+from include.events.login import RejectedMessage
+from include.privacy.masking import read_keyring
+from include.sqs.calls import backlog
+from include.warehouse.check import prepare_warehouse
+from sandbox.events import sample_events, send
+from sandbox.queues import DEAD_LETTERS
+from tests.support.leaks import everywhere, leaks
+
+ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")
+DEVICE = "987-65-4321"
+USER = "canary-user"
+CANARY = {"user_id": USER, "app_version": "1.2.3", "device_type": "ios", "locale": "RU", "device_id": DEVICE}
+FLAT, SIX = (json.dumps(CANARY | {"ip": address}) for address in ADDRESSES)
+BODIES = [
+    FLAT,
+    SIX,
+    json.dumps({"Type": "Notification", "Message": FLAT}),
+    json.dumps({"detail-type": "Login", "detail": json.loads(SIX)}),
+]
+BAD_BODIES = [
+    FLAT.replace("1.2.3", "1.2.3.4"),
+    json.dumps(CANARY | {"ip": list(ADDRESSES)}),
+    json.dumps(CANARY | {"device_id": {DEVICE: DEVICE}}),
+    json.dumps({"Type": "Notification", "Message": FLAT[:-1]}),
+    json.dumps({"x": f"{ADDRESSES} {DEVICE}"}),
+    f"{ADDRESSES} {DEVICE}",
+    FLAT.replace("canary-user", "u" * 200),
+    FLAT.replace("RU", "\\u0000"),
+]
+
+
+def run_dag(environment, dag="user_logins", **params):
+    """`airflow dags test`; returns exit code and output."""
+    command = ["airflow", "dags", "test", dag, *(["--conf", json.dumps(params)] if params else [])]
+    done = subprocess.run(
+        command, env=os.environ | environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+    )
+    return done.returncode, done.stdout.decode()
+
+
+def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_warehouse, environment, sqs, queue_url):
+    bodies = [*sample_events(88, 1), *BODIES, *BAD_BODIES]
+    send(sqs, queue_url, iter(bodies))
+    code, output = run_dag(environment)
+    assert code == 0, output[-5000:]
+    assert backlog(sqs, queue_url) == 0
+
+    counts = {
+        "received": 100, "staged": 92, "rejected": 8, "deleted": 100, "delete_failed": 0, "expired": 0,
+        "merged_batches": 1, "merged": 92, "inserted": 92, "already_there": 0, "rebuilt": 0,
+    }  # fmt: skip
+    with empty_warehouse.connect() as warehouse, empty_warehouse.connect("airflow") as metadata:
+        assert warehouse.execute("select count(*) from public.user_logins").fetchone() == (92,)
+        [(extra,)] = metadata.execute("select extra from asset_event order by id desc limit 1").fetchall()
+        assert {name: extra[name] for name in counts} == counts
+        pushed = metadata.execute("select task_id, value from xcom where dag_id = 'user_logins'").fetchall()
+        assert {task_id for task_id, _ in pushed} == {
+            "check_setup",
+            "plan_drain",
+            "drain_and_mask",
+            "merge_user_logins",
+        }
+
+    places = everywhere(empty_warehouse, environment) | {"the output": output.encode()}
+    # The search finds what is there …
+    assert leaks(places, [USER, "nonsense"]) == [("the warehouse", USER)]
+    assert {place for place, _ in leaks(places, ["drain_and_mask"])} >= {"the metadata database", "the output"}
+    # … and none of what must not be.
+    key = empty_warehouse.masking_key()
+    events = [json.loads(body) for body in sample_events(88, 1)]
+    raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
+    secrets = {*raw, *ADDRESSES, DEVICE, key, base64.urlsafe_b64decode(key + "=").hex()}
+    assert leaks(places, secrets) == []
+
+
+def test_a_run_drains_the_dead_letter_queue_when_told_to(empty_warehouse, airflow_home, sqs):
+    dead_letters = sqs.get_queue_url(QueueName=DEAD_LETTERS)["QueueUrl"]
+    send(sqs, dead_letters, sample_events(10, 1))
+    send(sqs, empty_warehouse.queue_url, sample_events(5, 2))
+    code, output = run_dag(airflow_home, source="dead_letter_queue")
+    assert code == 0, output[-5000:]
+    assert (backlog(sqs, dead_letters), backlog(sqs, empty_warehouse.queue_url)) == (0, 5)
+    with empty_warehouse.connect() as warehouse:
+        assert warehouse.execute("select count(*) from public.user_logins").fetchone() == (10,)
+
+
+def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environment, sqs, queue_url, monkeypatch):
+    def too_strict(body):
+        raise RejectedMessage([("app_version", "version")])
+
+    prepare_warehouse(warehouse)
+    monkeypatch.setattr("include.batches.drain.parse", too_strict)
+    send(sqs, queue_url, iter([FLAT, "nonsense"]))
+    yesterday, keyring = Drain("yesterday", 0, 1, datetime.now(UTC)), read_keyring(local.masking_key())
+    drain_queue(sqs, queue_url, warehouse, keyring, drain=yesterday, messages=2, seconds=60, threads=1)
+
+    def loaded():
+        return warehouse.execute("select user_id from public.user_logins").fetchall()
+
+    code, output = run_dag(environment, "replay_rejected")
+    assert code == 0, output[-5000:]
+    assert "a dry run:" in output
+    assert "app_version: version  valid now" in output
+    assert loaded() == []
+
+    code, output = run_dag(environment, "replay_rejected", dry_run=False, reasons=["app_version: version"])
+    assert code == 0, output[-5000:]
+    assert loaded() == [(USER,)]
+    with local.connect("airflow") as metadata:
+        [(extra,)] = metadata.execute("select extra from asset_event order by id desc limit 1").fetchall()
+        assert (extra["received"], extra["staged"], extra["merged"], extra["inserted"]) == (1, 1, 1, 1)
+
+    warehouse.execute("update login_etl.rejected_messages set rejected_at = now() - interval '30 days'")
+    environment["AIRFLOW_VAR_USER_LOGINS_KEEP_REJECTED_DAYS"] = "29"
+    code, output = run_dag(environment, "maintain_user_logins")
+    assert code == 0, output[-5000:]
+    assert "forgot the bodies of 1 messages" in output
+    assert re.search(r"drop_staging_days +old days +none\n *forget_rejected_bodies +bodies +1 forgotten\n", output)
+    assert re.search(r"public.user_logins +6 ", output)  # last, this and three more months; the default one
+    places = everywhere(local, environment) | {"the output": output.encode()}
+    assert leaks(places, [*ADDRESSES, DEVICE, local.masking_key()]) == []
+
+
+def test_a_part_of_the_maintenance_that_fails_stops_no_other_and_is_not_hidden(empty_warehouse, environment):
+    code, output = run_dag(environment | {"AIRFLOW_VAR_USER_LOGINS_KEEP_STAGING_DAYS": "0"}, "maintain_user_logins")
+    assert code != 0
+    assert "variable user_logins_keep_staging_days is not a number of days from 1 to 3,650" in output
+    assert re.search(r"drop_staging_days +failed: see its log\n *forget_rejected_bodies +bodies +0 forgotten\n", output)
+
+
+def test_an_empty_queue_is_waited_for_a_minute_and_leftovers_are_merged(warehouse, local, environment, sqs, queue_url):
+    keyring = read_keyring(local.masking_key())
+    prepare_warehouse(warehouse)
+    send(sqs, queue_url, sample_events(10, 1))
+    earlier = Drain("an earlier run", 0, 1, datetime.now(UTC))
+    drain_queue(sqs, queue_url, warehouse, keyring, drain=earlier, messages=10, seconds=60, threads=1)
+
+    code, output = run_dag(environment)
+    assert code == 0, output[-5000:]
+    assert warehouse.execute("select count(*) from public.user_logins").fetchone() == (10,)
+    with local.connect("airflow") as metadata:
+        states = metadata.execute(
+            "select task_id, state from task_instance where run_id = "
+            "(select run_id from dag_run order by id desc limit 1)"
+        ).fetchall()
+    assert dict(states) == {
+        "check_setup": "success",
+        "wait_for_messages": "skipped",
+        "plan_drain": "skipped",
+        "drain_and_mask": "skipped",
+        "merge_user_logins": "success",
+    }
+
+
+def test_a_wrong_set_up_fails_at_once_with_one_sentence_and_takes_no_message(
+    empty_warehouse, environment, sqs, queue_url
+):
+    send(sqs, queue_url, sample_events(10, 1))
+    code, output = run_dag(environment | {"AIRFLOW_CONN_PII_MASKING": '{"conn_type": "generic"}'})
+    assert code != 0
+    assert "connection pii_masking: the password holds no masking key; make one with" in output
+    assert output.count("[DAG TEST] running task") == 1  # no retry, no other task
+    assert backlog(sqs, queue_url) == 10

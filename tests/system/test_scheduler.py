@@ -1,0 +1,162 @@
+"""Against a real scheduler: a scheduled run, a backfill of it, runs triggered through the REST API."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+import urllib.request
+from datetime import datetime, timedelta
+
+import pytest
+
+from include.sqs.calls import backlog
+from sandbox.airflow import components
+from sandbox.events import sample_events, send
+from tests.support.leaks import everywhere, leaks
+from tests.support.queues import show_again
+from tests.support.sqs_proxy import Call
+
+RUNS = "/api/v2/dags/user_logins/dagRuns"
+ROWS = "select * from public.user_logins order by message_id"
+
+
+class Airflow:
+    """The REST API, and the command line, of the components under test."""
+
+    def __init__(self, environment):
+        self.environment = environment
+
+    def ask(self, path, body=None):
+        request = urllib.request.Request(
+            self.environment["AIRFLOW__API__BASE_URL"] + path,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def trigger(self, **params):
+        return self.ask(RUNS, {"logical_date": None, "conf": params})["dag_run_id"]
+
+    def wait(self, seconds=240, **wanted):
+        """The first run with these properties that has ended; it must be a success."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for run in self.ask(f"{RUNS}?order_by=run_after&limit=100")["dag_runs"]:
+                if all(run[name] == value for name, value in wanted.items()) and run["state"] in ("success", "failed"):
+                    tasks = self.ask(f"{RUNS}/{run['dag_run_id']}/taskInstances")["task_instances"]
+                    states = {task["task_id"]: task["state"] for task in tasks}
+                    assert run["state"] == "success", states
+                    return run, states
+            time.sleep(1)
+        raise AssertionError(f"no run with {wanted} ended within {seconds} seconds")
+
+    def counts(self, run):
+        """The counts in the newest asset event of a run."""
+        events = self.ask("/api/v2/assets/events?order_by=-timestamp")["asset_events"]
+        return next(event["extra"] for event in events if event["source_run_id"] == run["dag_run_id"])
+
+
+# The test lets the queue show its messages again at once, so that the retry need not wait for that.
+NO_DELAY = """
+from datetime import timedelta
+
+def task_policy(task):
+    task.retry_delay = timedelta(seconds=1)
+"""
+
+
+@pytest.fixture
+def scheduler(empty_warehouse, environment, proxies, sqs, queue_url, tmp_path):
+    """Its DAG's first drain task is killed when it deletes the first messages that it has landed."""
+
+    def kill_the_drain(call):
+        if call.operation == "DeleteMessageBatch" and proxies.sqs.received:
+            proxies.sqs.fault = Call.forward
+            killed.set()
+            call.kill()
+        call.forward()
+
+    killed = threading.Event()
+    proxies.sqs.fault = kill_the_drain
+    send(sqs, queue_url, sample_events(100, 1))
+    (tmp_path / "airflow_local_settings.py").write_text(NO_DELAY)
+    path = os.pathsep.join((str(tmp_path), proxies.environment["PYTHONPATH"]))
+    environment = environment | proxies.environment | {"PYTHONPATH": path}
+    with components(environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}):
+        assert killed.wait(120)
+        show_again(sqs, queue_url, proxies.sqs.handles())
+        yield Airflow(environment)
+
+
+def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs, queue_url):
+    # A scheduled run loads what is on the queue; what its killed task had landed is there once.
+    scheduled, states = scheduler.wait(run_type="scheduled")
+    assert set(states.values()) == {"success"}
+    assert len(warehouse.execute(ROWS).fetchall()) == 99
+    counts = scheduler.counts(scheduled)
+    assert (counts["received"], counts["merged"], counts["inserted"], counts["already_there"]) == (100, 198, 99, 99)
+    assert warehouse.execute("select received, deleted, deletes_unknown from login_etl.history").fetchall() == [
+        (200, 100, 100)
+    ]
+
+    # Let some users have been sent in that run's interval, the others after it; then damage some rows, and lose others.
+    start, stop = (datetime.fromisoformat(scheduled[f"data_interval_{end}"]) for end in ("start", "end"))
+    assert stop - start == timedelta(minutes=5)
+    for users, sent_at in (("user_id < '8'", start), ("user_id >= '8'", stop)):
+        warehouse.execute(f"update login_etl.staging_logins set sent_at = %s where {users}", [sent_at])
+        warehouse.execute(
+            f"update public.user_logins set create_date = (%s at time zone 'UTC')::date where {users}", [sent_at]
+        )
+    whole = warehouse.execute(ROWS).fetchall()
+    early, late = [row for row in whole if row[0] < "8"], [row for row in whole if row[0] >= "8"]
+    assert len(early) > 10
+    assert len(late) > 10
+    warehouse.execute("delete from public.user_logins where message_id = any(%s)", [[early[0][7], early[1][7]]])
+    warehouse.execute("delete from public.user_logins where message_id = %s", [late[0][7]])
+    warehouse.execute("update public.user_logins set masked_ip = 'x' where message_id = %s", [early[2][7]])
+    warehouse.execute("update public.user_logins set locale = 'x' where message_id = %s", [late[1][7]])
+    damaged = {row[7]: row for row in warehouse.execute(ROWS)}
+
+    # A backfill of the interval restores its rows, and only those, and takes nothing from the queue.
+    send(sqs, queue_url, sample_events(10, 2))
+    command = ["airflow", "backfill", "create", "--dag-id", "user_logins", "--reprocess-behavior", "completed"]
+    dates = ["--from-date", start.isoformat(), "--to-date", start.isoformat()]
+    subprocess.run([*command, *dates], env=os.environ | scheduler.environment, check=True, capture_output=True)
+    backfill, states = scheduler.wait(run_type="backfill")
+    assert states == {
+        "check_setup": "success",
+        "wait_for_messages": "success",
+        "plan_drain": "success",
+        "drain_and_mask": "removed",  # the scheduled run had one, this one needs none
+        "merge_user_logins": "success",
+    }
+    restored = {row[7]: row for row in early}
+    loaded = {row[7]: row for row in whole}
+    present = {row[7]: row for row in warehouse.execute(ROWS) if row[7] in loaded}
+    assert present == damaged | restored
+    counts = scheduler.counts(backfill)
+    assert (counts["rebuilt"], counts["received"]) == (3, 0)
+    batches = warehouse.execute("select count(*) from login_etl.batches where run_id = %s", [backfill["dag_run_id"]])
+    assert batches.fetchone() == (2,)  # the scheduled run's own, which Airflow has made the backfill run
+
+    # A run triggered without a logical date drains the rest.
+    triggered, _ = scheduler.wait(dag_run_id=scheduler.trigger(max_messages=500))
+    assert triggered["logical_date"] is None
+    assert backlog(sqs, queue_url) == 0
+    assert warehouse.execute("select count(*) from public.user_logins where batch_id > 2").fetchone() == (10,)
+
+    # Nothing raw is left in the databases or in any log.
+    events = [json.loads(body) for seed in (1, 2) for body in sample_events(100, seed)]
+    raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
+    places = everywhere(local, scheduler.environment)
+    assert any(place.endswith("attempt=1.log") for place in places)
+    assert leaks(places, {*raw, local.masking_key()}) == []
+
+    # A run triggered with a range rebuilds the rest.
+    _, states = scheduler.wait(
+        dag_run_id=scheduler.trigger(rebuild_from=stop.isoformat(), rebuild_to=(stop + timedelta(hours=1)).isoformat())
+    )
+    assert states["drain_and_mask"] == "skipped"
+    assert [row for row in warehouse.execute(ROWS) if row[7] in loaded] == whole

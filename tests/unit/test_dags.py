@@ -1,0 +1,194 @@
+"""The DAGs as Airflow reads them, without a database."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+from airflow.dag_processing.dagbag import DagBag
+from airflow.exceptions import ParamValidationError
+from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
+from airflow.sdk import RetryAction
+
+from include.batches.merge import RefusedError
+from include.batches.reconciliation import Unbalanced
+from include.failures import SetupError
+from include.sensor import SqsBacklogSensor
+from include.sqs.calls import VISIBILITY_SECONDS
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def bag():
+    return DagBag(PROJECT / "dags")
+
+
+@pytest.fixture(scope="module")
+def dag(bag):
+    return bag.dags["user_logins"]
+
+
+def test_every_dag_file_parses(bag):
+    assert bag.import_errors == {}
+    assert {Path(dag.fileloc).stem for dag in bag.dags.values()} == {
+        path.stem for path in (PROJECT / "dags").glob("*.py")
+    }
+
+
+def test_the_readme_lists_the_dags_there_are(bag):
+    table = README.split("## DAGs")[1].split("\n## ")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == set(bag.dags)
+
+
+def test_every_dag_has_a_manual_an_owner_and_tags(bag):
+    for dag in bag.dags.values():
+        assert dag.doc_md == Path(dag.fileloc).read_text().split('"""')[1]
+        assert dag.owner != "airflow"
+        assert dag.tags
+
+
+def test_the_schedule(dag):
+    assert type(dag.timetable).__name__ == "CronDataIntervalTimetable"
+    assert dag.timetable.expression == "*/5 * * * *"
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+
+
+def test_the_order_of_the_tasks(dag):
+    downstream = {task.task_id: task.downstream_task_ids for task in dag.tasks}
+    assert downstream == {
+        "check_setup": {"wait_for_messages", "plan_drain", "drain_and_mask"},
+        "wait_for_messages": {"plan_drain"},
+        "plan_drain": {"drain_and_mask"},
+        "drain_and_mask": {"merge_user_logins"},
+        "merge_user_logins": set(),
+    }
+    assert dag.get_task("merge_user_logins").trigger_rule == "none_failed"
+
+
+def test_the_sensor_takes_nothing_and_gives_up_after_a_minute(dag):
+    sensor = dag.get_task("wait_for_messages")
+    assert isinstance(sensor, SqsSensor)
+    assert (sensor.mode, sensor.soft_fail, sensor.deferrable) == ("reschedule", True, False)
+    assert sensor.timeout == 60
+    assert 10 <= sensor.poke_interval <= 15
+
+
+def test_the_sensor_cannot_be_made_deferrable():
+    assert SqsBacklogSensor(task_id="x", sqs_queue="y", deferrable=True).deferrable is False
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "lowest", "highest"),
+    [("max_messages", 100_000, 1, 1_000_000), ("max_seconds", 180, 1, 1_800), ("max_workers", 4, 1, 32)],
+)
+def test_bounds_are_typed_and_bounded(dag, name, default, lowest, highest):
+    param = dag.params.get_param(name)
+    assert param.resolve() == default
+    for value in (lowest, highest):
+        assert param.resolve(value) == value
+    for value in (lowest - 1, highest + 1, "5", None, 1.5):
+        with pytest.raises(ParamValidationError):
+            param.resolve(value)
+
+
+def test_the_other_params(dag):
+    assert dag.params["source"] == "queue"
+    assert dag.params.get_param("source").resolve("dead_letter_queue") == "dead_letter_queue"
+    for name, value in (("source", "elsewhere"), ("source", None), ("rebuild_from", 5), ("rebuild_to", True)):
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(name).resolve(value)
+    assert dag.params["rebuild_from"] is None
+    assert dag.params["rebuild_to"] is None
+
+
+def test_every_param_is_described(bag):
+    for dag in bag.dags.values():
+        for name in dag.params:
+            assert dag.params.get_param(name).description
+
+
+def test_every_task_retries_with_back_off_and_ends(bag):
+    for task in (task for dag in bag.dags.values() for task in dag.tasks if task.task_id != "drain_and_mask"):
+        assert task.retries == 3
+        assert task.retry_exponential_backoff
+        assert task.execution_timeout
+
+
+def test_a_drain_is_tried_again_when_the_queue_shows_its_messages_again(dag):
+    drain = dag.get_task("drain_and_mask")
+    assert drain.retries == 1
+    assert not drain.retry_exponential_backoff
+    assert drain.retry_delay > timedelta(seconds=VISIBILITY_SECONDS)
+    assert drain.max_retry_delay == drain.retry_delay
+    longest = timedelta(seconds=dag.params.get_param("max_seconds").schema["maximum"])
+    assert drain.execution_timeout >= longest + timedelta(minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("error", "action"),
+    [
+        (SetupError("x"), RetryAction.FAIL),
+        (Unbalanced("x"), RetryAction.FAIL),
+        (RefusedError("x"), RetryAction.FAIL),
+        (psycopg.errors.InsufficientPrivilege("x"), RetryAction.FAIL),
+        (psycopg.errors.CheckViolation("x"), RetryAction.FAIL),
+        (psycopg.errors.DeadlockDetected("x"), RetryAction.DEFAULT),
+        (psycopg.OperationalError("x"), RetryAction.DEFAULT),
+        (ConnectionError("x"), RetryAction.DEFAULT),
+    ],
+)
+def test_what_a_retry_cannot_mend_fails_at_once(bag, error, action):
+    for task in (task for dag in bag.dags.values() for task in dag.tasks):
+        assert task.retry_policy.evaluate(error, 1, 3).action is action
+
+
+@pytest.mark.parametrize("name", ["user_logins", "replay_rejected"])
+def test_only_the_merge_announces_the_table(bag, name):
+    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in bag.dags[name].tasks if task.outlets}
+    assert outlets == {"merge_user_logins": ["user_logins"]}
+
+
+def test_a_replay_is_triggered_by_hand_and_is_a_dry_run_unless_told_otherwise(bag):
+    dag = bag.dags["replay_rejected"]
+    assert dag.timetable.can_be_scheduled is False
+    assert dag.params["dry_run"] is True
+    assert {name: dag.params[name] for name in ("reasons", "rejected_from", "rejected_to")} == dict.fromkeys(
+        ("reasons", "rejected_from", "rejected_to")
+    )
+    assert dag.params.get_param("reasons").resolve(["ip: string_type"]) == ["ip: string_type"]
+    for name, value in (("dry_run", None), ("dry_run", "no"), ("limit", 0), ("reasons", "ip"), ("rejected_to", 5)):
+        with pytest.raises(ParamValidationError):
+            dag.params.get_param(name).resolve(value)
+    assert dag.get_task("replay_messages").downstream_task_ids == {"merge_user_logins"}
+
+
+def test_maintenance_runs_daily(bag):
+    dag = bag.dags["maintain_user_logins"]
+    assert dag.timetable.expression == "0 0 * * *"
+    assert dag.catchup is False
+
+
+def test_the_parts_of_the_maintenance_stop_none_of_each_other_and_its_report_hides_no_failure(bag):
+    dag = bag.dags["maintain_user_logins"]
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "make_partitions": {"report"},
+        "drop_staging_days": {"report"},
+        "forget_rejected_bodies": {"report"},
+        "report": set(),
+    }
+    report = dag.get_task("report")
+    assert report.is_teardown  # a leaf that runs after a failure, and does not make the run a success
+    assert not report.on_failure_fail_dagrun
+
+
+def test_retentions_are_read_when_a_task_runs(bag):
+    dag = bag.dags["maintain_user_logins"]
+    days = {name: dag.get_task(name).op_args for name in ("drop_staging_days", "forget_rejected_bodies")}
+    assert days == {
+        "drop_staging_days": ("{{ var.value.get('user_logins_keep_staging_days', '30') }}",),
+        "forget_rejected_bodies": ("{{ var.value.get('user_logins_keep_rejected_days', '30') }}",),
+    }

@@ -23,8 +23,8 @@ import psycopg
 from botocore.config import Config
 
 from benchmarks.sqs_stub import Stub, sqs_stub
-from include.batches.staging import Drain
 from include.connections import BOTOCORE
+from include.events.message import Origin
 from include.privacy.masking import Keyring, read_keyring
 from include.warehouse.check import prepare_warehouse
 from sandbox.environment import airflow_environment
@@ -134,9 +134,9 @@ def make_warehouse(bench: Bench, dbname: str) -> None:
         prepare_warehouse(connection)
 
 
-def this_drain(map_index: int = 0) -> Drain:
+def this_origin(map_index: int = 0) -> Origin:
     """The drain that all batches of a benchmark belong to."""
-    return Drain("benchmark", map_index, 1, datetime.now(UTC))
+    return Origin("benchmark", map_index, 1, datetime.now(UTC))
 
 
 def side_by_side(*prepares: Prepare, method: str = "fork") -> list[Cost]:

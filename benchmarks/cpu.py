@@ -14,7 +14,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.bench import Bench, alone, interleaved, this_drain
+from benchmarks.bench import Bench, alone, interleaved, this_origin
 from benchmarks.figures import Section, Table, absolute, growth, number
 from include import pipeline
 from include.batches.drain import drain_queue
@@ -78,7 +78,7 @@ def without_sqs(
             "memory://",
             warehouse,
             keyring,
-            drain=this_drain(),
+            origin=this_origin(),
             messages=messages,
             seconds=600,
             threads=THREADS,
@@ -174,7 +174,7 @@ def _tasks(configured: str) -> None:
         raise RuntimeError("the sensor does not see the backlog")
     shares = pipeline.plan(queue_url, max_messages=100_000, max_workers=4)
     for index, share in zip(count(), shares, strict=False):
-        pipeline.drain(share, queue_url, drain=this_drain(index), seconds=180)
+        pipeline.drain(share, queue_url, origin=this_origin(index), seconds=180)
 
 
 def _peak(bench: Bench, messages: int) -> int:

@@ -13,14 +13,14 @@ from uuid import uuid4
 
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
-from benchmarks.bench import Bench, interleaved, this_drain
+from benchmarks.bench import Bench, interleaved, this_origin
 from benchmarks.figures import Section, Table, number, speed
 from include.batches.staging import stage
 from include.connections import WAREHOUSE
 from include.events.login import Login, parse
+from include.events.message import Message
 from include.events.version import pack_version
 from include.privacy.masking import Keyring, PiiField
-from include.sqs.calls import Message
 from sandbox.events import sample_events
 
 ROWS = 10_000
@@ -63,7 +63,7 @@ def section(bench: Bench) -> Section:
         return time.perf_counter() - started
 
     def copy(logins: list[tuple[Message, Login]], keyring: Keyring) -> Callable[[], object]:
-        return lambda: stage(warehouse, logins, [], keyring=keyring, drain=this_drain())
+        return lambda: stage(warehouse, logins, [], keyring=keyring, origin=this_origin())
 
     with bench.connect() as warehouse:
         variants: dict[str, Callable[[], object]] = {

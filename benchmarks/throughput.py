@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
 
-from benchmarks.bench import ROUND_TRIP, Bench, Prepare, alone, side_by_side, this_drain
+from benchmarks.bench import ROUND_TRIP, Bench, Prepare, alone, side_by_side, this_origin
 from benchmarks.figures import Chart, Section, Series, Table, number, speed
 from include.batches.drain import drain_queue
 from include.batches.merge import merge_batches
@@ -153,7 +153,7 @@ def drain(bench: Bench, messages: int, threads: int, map_index: int = 0) -> Iter
             bench.stub.queue_url,
             warehouse,
             keyring,
-            drain=this_drain(map_index),
+            origin=this_origin(map_index),
             messages=messages,
             seconds=600,
             threads=threads,

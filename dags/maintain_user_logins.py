@@ -29,10 +29,8 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import pipeline
+from include.params import KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, retention, variable
 from include.retries import RETRIES
-from include.warehouse.retention import retention
-
-STAGING, REJECTED = "user_logins_keep_staging_days", "user_logins_keep_rejected_days"
 
 
 @dag(
@@ -51,11 +49,11 @@ def maintain_user_logins():
 
     @task
     def drop_staging_days(days):
-        return pipeline.drop_staged(days=retention(STAGING, days))
+        return pipeline.drop_staged(days=retention(KEEP_STAGING_DAYS, days))
 
     @task
     def forget_rejected_bodies(days):
-        return {"bodies": f"{pipeline.forget_rejected(days=retention(REJECTED, days)):,} forgotten"}
+        return {"bodies": f"{pipeline.forget_rejected(days=retention(KEEP_REJECTED_DAYS, days)):,} forgotten"}
 
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
     def report(made, dropped, forgotten):
@@ -65,8 +63,8 @@ def maintain_user_logins():
 
     report(
         make_partitions(),
-        drop_staging_days(f"{{{{ var.value.get('{STAGING}', '30') }}}}"),
-        forget_rejected_bodies(f"{{{{ var.value.get('{REJECTED}', '30') }}}}"),
+        drop_staging_days(variable(KEEP_STAGING_DAYS, "30")),
+        forget_rejected_bodies(variable(KEEP_REJECTED_DAYS, "30")),
     )
 
 

@@ -17,20 +17,16 @@ Needs the connections `warehouse` and `pii_masking`.
 """
 
 from datetime import timedelta
-from typing import Any
 
 import pendulum
-from airflow.sdk import Param, dag, task
+from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
-from include.batches.rejected import selection
-from include.batches.staging import Drain
-from include.connections import USER_LOGINS
+from include.assets import USER_LOGINS
+from include.events.message import Origin
+from include.params import REPLAY_FORM, selection
 from include.retries import RETRIES
-
-TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
-RULES: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}}
 
 
 @dag(
@@ -38,21 +34,15 @@ RULES: dict[str, Any] = {"type": ["null", "array"], "items": {"type": "string"}}
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=30), **RETRIES},
-    params={
-        "dry_run": Param(default=True, type="boolean", description="Only say what would happen"),
-        "reasons": Param(None, **RULES, description="Broken rules, one a line, such as app_version: version; or all"),
-        "rejected_from": Param(None, **TIME, description="Messages rejected from this time on"),
-        "rejected_to": Param(None, **TIME, description="… up to this time, and without it"),
-        "limit": Param(10_000, type="integer", minimum=1, maximum=1_000_000, description="Messages to load at most"),
-    },
+    params=REPLAY_FORM,
     tags=["sqs", "logins", "pii"],
     doc_md=__doc__,
 )
 def replay_rejected():
     @task
     def replay_messages(params=None, ti=None):
-        drain = Drain(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
-        return pipeline.replay_rejected(selection(params), drain=drain, dry_run=params["dry_run"])
+        origin = Origin(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
+        return pipeline.replay_rejected(selection(params), origin=origin, dry_run=params["dry_run"])
 
     @task(outlets=[USER_LOGINS])
     def merge_user_logins(replayed, params=None, dag_run=None, outlet_events=None):

@@ -17,23 +17,18 @@ Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable
 """
 
 from datetime import timedelta
-from typing import Any
 
 import pendulum
-from airflow.sdk import CronDataIntervalTimetable, Param, dag, task
+from airflow.sdk import CronDataIntervalTimetable, dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
-from include.batches.staging import Drain
-from include.batches.window import rebuild_window
-from include.connections import AWS, USER_LOGINS
+from include.assets import USER_LOGINS
+from include.connections import AWS
+from include.events.message import Origin
+from include.params import DRAIN_FORM, MAX_SECONDS, QUEUE_URL, rebuild_window, variable
 from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
-
-MAX_SECONDS = 1_800
-INTEGER: dict[str, Any] = {"type": "integer", "minimum": 1}
-SOURCE: dict[str, Any] = {"type": "string", "enum": ["queue", "dead_letter_queue"]}
-TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time", "section": "Rebuild instead of draining"}
 
 
 @dag(
@@ -42,14 +37,7 @@ TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time", "sect
     catchup=False,
     max_active_runs=1,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
-    params={
-        "max_messages": Param(100_000, **INTEGER, maximum=1_000_000, description="Messages that one run may take"),
-        "max_seconds": Param(180, **INTEGER, maximum=MAX_SECONDS, description="Seconds that a drain task may receive"),
-        "max_workers": Param(4, **INTEGER, maximum=32, description="Drain tasks side by side, for a large backlog"),
-        "source": Param("queue", **SOURCE, description="Which queue to drain"),
-        "rebuild_from": Param(None, **TIME, description="Rebuild the rows of messages sent from this time on"),
-        "rebuild_to": Param(None, **TIME, description="… up to this time, and without it"),
-    },
+    params=DRAIN_FORM,
     tags=["sqs", "logins", "pii"],
     doc_md=__doc__,
 )
@@ -68,8 +56,8 @@ def user_logins():
         map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
     )
     def drain_and_mask(share, queue_url, params=None, ti=None):
-        drain = Drain(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source=params["source"])
-        return pipeline.drain(share, queue_url, drain=drain, seconds=params["max_seconds"])
+        origin = Origin(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source=params["source"])
+        return pipeline.drain(share, queue_url, origin=origin, seconds=params["max_seconds"])
 
     @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
     def merge_user_logins(drained, params=None, dag_run=None, outlet_events=None):
@@ -81,7 +69,7 @@ def user_logins():
         outlet_events[USER_LOGINS].extra = counts
         return counts
 
-    queue_url = check_setup("{{ var.value.get('user_logins_queue_url', '') }}")
+    queue_url = check_setup(variable(QUEUE_URL))
     wait_for_messages = SqsBacklogSensor(
         task_id="wait_for_messages",
         aws_conn_id=AWS,

@@ -11,7 +11,7 @@ import boto3
 import psycopg
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
-from airflow.sdk import Asset, BaseHook, Connection
+from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowNotFoundException
 from botocore.config import Config
 from botocore.exceptions import NoRegionError, PartialCredentialsError, ProfileNotFound
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 AWS = "aws_sqs"
 WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
-USER_LOGINS = Asset("user_logins", uri="postgres://warehouse/postgres/public/user_logins")
 
 # Reads outlast the long poll; "standard" retries throttling and 5xx with back-off. All tries of a call, about a minute
 # at worst, end before SQS shows again what the other threads have received.

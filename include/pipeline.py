@@ -9,13 +9,14 @@ from include.batches.drain import COUNTS, drain_queue
 from include.batches.merge import merge_batches, rebuild
 from include.batches.reconciliation import reconcile, run_batches, run_table
 from include.batches.rejected import Selection, expire_bodies, replay
-from include.batches.staging import Drain
 from include.batches.window import Window
 from include.connections import masking_keyring, sqs_client, warehouse_connection
-from include.sqs.calls import Source, backlog
+from include.events.message import Origin, Source
+from include.privacy.check import check_kids
+from include.sqs.calls import backlog
 from include.sqs.check import check_queue
 from include.sqs.plan import Share, plan_shares
-from include.warehouse.check import check_kids, migrate_warehouse, prepare_warehouse
+from include.warehouse.check import migrate_warehouse, prepare_warehouse
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.partitions import make_partitions
 from include.warehouse.report import maintenance_table, size_table
@@ -49,14 +50,14 @@ def plan(queue_url: str | None, *, max_messages: int, max_workers: int) -> list[
     return plan_shares(waiting, max_messages=max_messages, max_workers=max_workers)
 
 
-def drain(share: Share, queue_url: str, *, drain: Drain, seconds: float) -> dict[str, int]:
+def drain(share: Share, queue_url: str, *, origin: Origin, seconds: float) -> dict[str, int]:
     """Drain one share into staging and return its counts."""
     _leave_no_core_file()
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)  # a task that is cleared runs without check_setup, on another day or version
         check_kids(warehouse, keyring)
-        return drain_queue(sqs_client(), queue_url, warehouse, keyring, drain=drain, seconds=seconds, **share)
+        return drain_queue(sqs_client(), queue_url, warehouse, keyring, origin=origin, seconds=seconds, **share)
 
 
 def merge(run_id: str, source: str, *, window: Window | None, drained: Iterable[Mapping[str, int]]) -> dict[str, int]:
@@ -88,14 +89,14 @@ def merge(run_id: str, source: str, *, window: Window | None, drained: Iterable[
     }
 
 
-def replay_rejected(selected: Selection, *, drain: Drain, dry_run: bool) -> dict[str, int]:
+def replay_rejected(selected: Selection, *, origin: Origin, dry_run: bool) -> dict[str, int]:
     """Stage the selected rejected messages that are valid now, or only say which would be; return the counts."""
     _leave_no_core_file()
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
         check_kids(warehouse, keyring)
-        return replay(warehouse, keyring, selected, drain=drain, dry_run=dry_run)
+        return replay(warehouse, keyring, selected, origin=origin, dry_run=dry_run)
 
 
 def make_ahead() -> dict[str, str]:

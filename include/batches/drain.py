@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from include.batches.staging import Batch, Drain, stage
+from include.batches.staging import Batch, stage
 from include.events.login import Login, RejectedMessage, parse
+from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
-from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Message, Received, delete
+from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Received, delete
 from include.sqs.receiver import receive
 from include.warehouse.statements import statement
 
@@ -43,7 +44,7 @@ def drain_queue(
     connection: psycopg.Connection,
     keyring: Keyring,
     *,
-    drain: Drain,
+    origin: Origin,
     messages: int,
     seconds: float,
     threads: int,
@@ -68,7 +69,7 @@ def drain_queue(
             for chunk in map(in_time, chunks):
                 if not chunk:
                     continue
-                batch = land(connection, chunk, keyring=keyring, drain=drain)
+                batch = land(connection, chunk, keyring=keyring, origin=origin)
                 landed.append(Landed(batch, delete(sqs, queue_url, chunk, threads=threads, pool=pool)))
                 while len(landed) > (0 if fifo else 1):
                     totals.update(finish(connection, landed.popleft()))
@@ -93,10 +94,10 @@ def in_time(chunk: Sequence[Received]) -> Sequence[Received]:
     return fresh
 
 
-def land(connection: psycopg.Connection, chunk: Sequence[Message], *, keyring: Keyring, drain: Drain) -> Batch:
+def land(connection: psycopg.Connection, chunk: Sequence[Message], *, keyring: Keyring, origin: Origin) -> Batch:
     """Stage a chunk as one batch, which is committed then."""
     logins, rejects = sort_out(chunk)
-    batch = stage(connection, logins, rejects, keyring=keyring, drain=drain)
+    batch = stage(connection, logins, rejects, keyring=keyring, origin=origin)
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise RuntimeError("the batch is not committed: its messages must not be deleted")
     return batch

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -15,13 +14,11 @@ from cryptography.exceptions import InvalidTag
 from psycopg.rows import class_row
 from tabulate import tabulate
 
-from include.batches.staging import Drain, stage
-from include.batches.window import instant
+from include.batches.staging import stage
 from include.events.login import Login, RejectedMessage, parse
-from include.failures import SetupError
+from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
-from include.sqs.calls import Message
 from include.warehouse.locks import lock
 from include.warehouse.statements import statement
 
@@ -60,22 +57,8 @@ class Rejected:
     rejected_at: datetime
 
 
-def selection(params: Mapping[str, Any]) -> Selection:
-    """What the params `reasons`, `rejected_from`, `rejected_to` and `limit` say; SetupError for a wrong time."""
-    start, stop = params["rejected_from"], params["rejected_to"]
-    selected = Selection(
-        limit=params["limit"],
-        start=instant("rejected_from", start) if start else BEGINNING,
-        stop=instant("rejected_to", stop) if stop else END,
-        rules=[rule.strip() for rule in "; ".join(params["reasons"] or []).split(";") if rule.strip()] or None,
-    )
-    if selected.start >= selected.stop:
-        raise SetupError("params rejected_from and rejected_to: the first must be the earlier one")
-    return selected
-
-
 def replay(
-    connection: psycopg.Connection, keyring: Keyring, selected: Selection, *, drain: Drain, dry_run: bool
+    connection: psycopg.Connection, keyring: Keyring, selected: Selection, *, origin: Origin, dry_run: bool
 ) -> dict[str, int]:
     """Parse rejected messages again, and stage those that are valid now, under their own message ids.
 
@@ -94,7 +77,7 @@ def replay(
                 break
             valid, last = _parse_again(page, keyring, outcomes, limit=left)
             if valid and not dry_run:
-                batch = stage(connection, valid, [], keyring=keyring, drain=drain)
+                batch = stage(connection, valid, [], keyring=keyring, origin=origin)
                 ids = [message.message_id for message, _ in valid]
                 connection.execute(statement("batches/mark_replayed"), {"batch_id": batch.batch_id, "message_ids": ids})
         left -= len(valid)

@@ -2,33 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
 
 import psycopg
 
 from include.events.login import Login, RejectedMessage
+from include.events.message import Message, Origin
 from include.events.version import pack_version
 from include.privacy.masking import Keyring
 from include.privacy.sealing import seal
-from include.sqs.calls import Message, Source
 from include.warehouse.locks import wait_for_locks
 from include.warehouse.statements import statement
 
 # The order of sql/copy_logins.sql. A binary COPY casts nothing.
 TYPES = ("int8", "date", "uuid", "timestamptz", *["varchar"] * 6, "int4")
 PATIENCE = "30s"  # for a lock, so that the messages can still be deleted before SQS shows them to others
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """Which task a batch belongs to, where its messages come from, and since when it has been running."""
-
-    run_id: str
-    map_index: int
-    try_number: int
-    started_at: datetime
-    source: Source | Literal["rejected_messages"] = "queue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +34,7 @@ def stage(
     rejects: Sequence[tuple[Message, RejectedMessage]],
     *,
     keyring: Keyring,
-    drain: Drain,
+    origin: Origin,
 ) -> Batch:
     """Write masked logins and sealed rejects, and commit.
 
@@ -62,17 +49,17 @@ def stage(
         cursor.execute(
             statement("batches/insert_batch"),
             {
-                "source": drain.source,
-                "run_id": drain.run_id,
-                "map_index": drain.map_index,
-                "try_number": drain.try_number,
+                "source": origin.source,
+                "run_id": origin.run_id,
+                "map_index": origin.map_index,
+                "try_number": origin.try_number,
                 "kid": keyring.kid,
                 "received": len(messages),
                 "staged": len(logins),
                 "rejected": len(rejects),
                 "oldest_sent_at": min(message.sent_at for message in messages),
                 "newest_sent_at": max(message.sent_at for message in messages),
-                "started_at": drain.started_at,
+                "started_at": origin.started_at,
             },
         )
         [(batch_id, staged_on)] = cursor.fetchall()

@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import repeat
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from include.events.message import Message
 from include.failures import SetupError
 from include.sqs.errors import DENIED, error_name, explained, unusable
 
@@ -29,24 +30,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Source = Literal["queue", "dead_letter_queue"]
-
 CALL_SIZE = 10  # SQS takes and gives at most ten messages a call
 WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty answer means an empty queue
 # Covers landing and deleting a chunk and those before it, and no more, so that what a crashed run held is back on the
 # queue in two minutes. What has waited for half of it is not landed any more.
 VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What of a message is landed. `message_id` and `sent_at` stay the same over redeliveries."""
-
-    message_id: UUID
-    sent_at: datetime
-    receive_count: int
-    body: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

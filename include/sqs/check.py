@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ConnectionError as EndpointError
 from botocore.exceptions import HTTPClientError
 
+from include.events.message import Source
 from include.failures import SetupError
-from include.sqs.calls import Source, delete_once
+from include.sqs.calls import delete_once
 from include.sqs.errors import explained
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ import psycopg
 from psycopg.rows import dict_row
 
 from include.failures import SetupError
-from include.privacy.masking import Keyring
 from include.warehouse.migrations import migrate, pending
 from include.warehouse.partitions import make_partitions
 from include.warehouse.statements import statement
@@ -55,19 +54,6 @@ def migrate_warehouse(connection: psycopg.Connection) -> None:
         _check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
         for name in migrate(connection):
             log.info("applied migration %s", name)
-
-
-def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
-    """Raise SetupError where an earlier batch was masked under a key that this keyring's chain lacks.
-
-    Masks of a swapped key differ for equal values, and every group of duplicates would be split.
-    """
-    used = {kid for (kid,) in connection.execute(statement("privacy/used_kids"))}
-    if unknown := sorted(used - set(keyring.kids)):
-        raise SetupError(
-            f"connection pii_masking: earlier batches were masked under key id {', '.join(unknown)}, which is not in "
-            f"this keyring's chain ({', '.join(keyring.kids)}): put the missing key back, oldest key first"
-        )
 
 
 def _check_version(connection: psycopg.Connection) -> None:

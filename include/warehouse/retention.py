@@ -8,22 +8,13 @@ from datetime import date
 import psycopg
 from psycopg import sql
 
-from include.failures import SetupError
 from include.warehouse.locks import lock, wait_for_locks
 from include.warehouse.partitions import StagingDay, staging_days
 from include.warehouse.statements import statement
 
 log = logging.getLogger(__name__)
 
-MOST_DAYS = 3_650
 NAMED = 5  # batches that a line names
-
-
-def retention(variable: str, text: str) -> int:
-    """The days in a variable's text; SetupError, which names the variable, for what is no number from 1 to 3,650."""
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MOST_DAYS:
-        raise SetupError(f"variable {variable} is not a number of days from 1 to {MOST_DAYS:,}")
-    return int(text)
 
 
 def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str, str]:

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from include.batches.merge import merge_batches
-from include.batches.staging import Drain
+from include.events.message import Origin
 from include.pipeline import drain, set_up
 from tests.support.queues import left_on, show_again
 
@@ -29,7 +29,7 @@ def fifo(warehouse, connected_through_proxies, impatient, sqs):
 
 
 def take(url):
-    return drain({"messages": 100, "threads": 1}, url, drain=Drain("a run", 0, 1, datetime.now(UTC)), seconds=30)
+    return drain({"messages": 100, "threads": 1}, url, origin=Origin("a run", 0, 1, datetime.now(UTC)), seconds=30)
 
 
 def all_there_once(warehouse):

@@ -18,17 +18,18 @@ from hypothesis import HealthCheck, Phase, given, settings
 from include.batches.drain import drain_queue, sort_out
 from include.batches.merge import Merged, merge_batches
 from include.batches.reconciliation import reconcile, run_batches
-from include.batches.staging import Drain, stage
+from include.batches.staging import stage
+from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
-from include.sqs.calls import Message, backlog
+from include.sqs.calls import backlog
 from include.warehouse.check import prepare_warehouse
 from tests.support.hostile import CORPUS, FIELDS, LONGEST, recipes
 
 BODIES = int(os.environ.get("FUZZED_BODIES", "100000"))
 BATCH = 500
 KEY = bytes(range(100, 132))
-RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+RUN = Origin("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 
 LENGTHS = {"user_id": 128, "app_version": 32, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
 RULES = {
@@ -170,7 +171,7 @@ def load(connection, messages):
     logins, rejects = sort_out(messages)
     for _, reject in rejects:
         assert reject.__cause__ is reject.__context__ is reject.__traceback__ is None
-    batch = stage(connection, logins, rejects, keyring=Keyring([KEY]), drain=RUN)
+    batch = stage(connection, logins, rejects, keyring=Keyring([KEY]), origin=RUN)
     merged = merge_batches(connection)
     assert merged == Merged(batches=1, staged=batch.staged, inserted=batch.staged)
     assert batch.received == len(messages)
@@ -208,7 +209,7 @@ def test_each_body_that_sqs_takes_comes_through_the_drain(sqs, queue_url, ready)
         UUID(sqs.send_message(QueueUrl=queue_url, MessageBody=cases[name][0])["MessageId"]): name for name in cases
     }
     counts = drain_queue(
-        sqs, queue_url, ready, Keyring([KEY]), drain=RUN, messages=len(cases) + 1, seconds=60, threads=1
+        sqs, queue_url, ready, Keyring([KEY]), origin=RUN, messages=len(cases) + 1, seconds=60, threads=1
     )
     merge_batches(ready)
     reconcile(run_batches(ready, RUN.run_id, "queue"), Merged(), counts)

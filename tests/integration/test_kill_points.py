@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 from include.batches.merge import merge_batches
-from include.batches.staging import Drain, stage
+from include.batches.staging import stage
 from include.connections import warehouse_connection
 from include.events.login import RejectedMessage
+from include.events.message import Message, Origin
 from include.privacy.masking import read_keyring
-from include.sqs.calls import Message
 from include.warehouse.check import prepare_warehouse
 from sandbox.servers import RIGHTS
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
@@ -89,7 +89,7 @@ def reject(local, prefix):
     messages = [Message(uuid4(), now, 1, json.dumps({"user_id": user})) for user in users]
     rejects = [(message, RejectedMessage([("user_id", "made_up")])) for message in messages]
     with local.connect(user="pipeline") as warehouse:
-        stage(warehouse, [], rejects, keyring=keyring, drain=Drain(f"rejected {prefix}", 0, 1, now))
+        stage(warehouse, [], rejects, keyring=keyring, origin=Origin(f"rejected {prefix}", 0, 1, now))
         merge_batches(warehouse)
     return users
 

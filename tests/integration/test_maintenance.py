@@ -10,17 +10,17 @@ import psycopg
 import pytest
 
 from include.batches.merge import Merged, merge_batches, rebuild
-from include.batches.staging import Drain, stage
+from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.login import Login
+from include.events.message import Message, Origin
 from include.failures import SetupError
 from include.pipeline import drop_staged, forget_rejected, make_ahead, merge, report_maintenance
-from include.sqs.calls import Message
 from include.warehouse.check import prepare_warehouse
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.partitions import make_partition, make_partitions, needed, staging_day, staging_days
 from include.warehouse.report import maintenance_table, size_table
-from include.warehouse.retention import drop_staging_days, retention
+from include.warehouse.retention import drop_staging_days
 from tests.integration.test_kill_points import name, points
 from tests.support.worker import Conversation, exit_code
 
@@ -54,7 +54,7 @@ def stage_days_ago(ready, keyring):
         make_partition(ready, staging_day(day))
         sent = datetime.now(UTC) - days * DAY
         logins = [(Message(uuid4(), sent, 1, ""), Login(f"{days} days ago")) for _ in range(rows)]
-        batch = stage(ready, logins, [], keyring=keyring, drain=Drain("a run", 0, 1, sent)).batch_id
+        batch = stage(ready, logins, [], keyring=keyring, origin=Origin("a run", 0, 1, sent)).batch_id
         if merged:
             merge_batches(ready)
         ready.execute("update login_etl.staging_logins set staged_on = %s where batch_id = %s", [day, batch])
@@ -190,7 +190,7 @@ def test_a_merge_on_its_way_into_the_default_partition_is_not_refused(local, rea
     old = datetime(2020, 5, 5, tzinfo=UTC)
     for _ in range(40):
         logins = [(Message(uuid4(), old, 1, ""), Login("old")) for _ in range(50)]
-        stage(ready, logins, [], keyring=keyring, drain=Drain("a run", 0, 1, old))
+        stage(ready, logins, [], keyring=keyring, origin=Origin("a run", 0, 1, old))
     insert(ready, "2020-05-05")
 
     def with_one(step):
@@ -324,7 +324,7 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
     def drain_one(connection):
         now = datetime.now(UTC)
         logins = [(Message(uuid4(), now, 1, ""), Login("now")) for _ in range(20)]
-        stage(connection, logins, [], keyring=keyring, drain=Drain("meanwhile", 0, 1, now))
+        stage(connection, logins, [], keyring=keyring, origin=Origin("meanwhile", 0, 1, now))
 
     with ThreadPoolExecutor(3) as pool:
         steps = (drain_one, merge_batches, lambda connection: rebuild(connection, AGES))
@@ -344,13 +344,6 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
 
 
 # All of it.
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "30.5", "many", "4000", "٣", " 30"])
-def test_a_retention_that_is_no_number_of_days_is_one_sentence(text):
-    assert retention("a_variable", "1") == 1
-    with pytest.raises(SetupError, match="variable a_variable is not a number of days from 1 to 3,650"):
-        retention("a_variable", text)
 
 
 def maintain():

@@ -11,10 +11,10 @@ import psycopg
 import pytest
 
 from include.batches.rejected import Selection
-from include.batches.staging import Drain
 from include.batches.window import Window
 from include.connections import warehouse_connection
 from include.events.login import Login
+from include.events.message import Origin
 from include.failures import SetupError
 from include.pipeline import drain, forget_rejected, merge, plan, replay_rejected, set_up
 from include.warehouse.locks import lock, wait_for_locks
@@ -63,7 +63,7 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
 
     def take(number):
         share = {"messages": 60, "threads": 2}  # the local server may give a message to two who ask at the same time
-        return drain(share, url, drain=Drain("a run", number, 1, datetime.now(UTC)), seconds=30)
+        return drain(share, url, origin=Origin("a run", number, 1, datetime.now(UTC)), seconds=30)
 
     with pooled(2):
         url = set_up(queue_url, source="queue", window=None)
@@ -81,8 +81,8 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
         assert merge("a rebuild", "queue", window=AGES, drained=[])["rebuilt"] == lost
 
         monkeypatch.setattr("include.batches.rejected.parse", lambda body: Login("valid now"))
-        replay = Drain("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
-        replayed = replay_rejected(Selection(limit=1), drain=replay, dry_run=False)
+        replay = Origin("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
+        replayed = replay_rejected(Selection(limit=1), origin=replay, dry_run=False)
         assert merge("a replay", "rejected_messages", window=None, drained=[replayed])["inserted"] == 1
         with empty_warehouse.connect() as owner:
             owner.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")

@@ -15,8 +15,9 @@ from include.batches import drain as drain_module
 from include.batches.drain import drain_queue
 from include.batches.merge import Merged, RefusedError, merge_batches, rebuild
 from include.batches.reconciliation import Unbalanced, reconcile, run_batches
-from include.batches.staging import Drain, stage
+from include.batches.staging import stage
 from include.batches.window import Window
+from include.events.message import Origin
 from include.failures import SetupError
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
@@ -27,7 +28,7 @@ from include.warehouse.locks import lock
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
 from tests.support.queues import left_on
 
-RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+RUN = Origin("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
 
 
@@ -208,7 +209,7 @@ def test_nothing_is_deleted_while_a_transaction_is_open(empty_warehouse, sqs, qu
         connection.autocommit = False
         connection.execute("select 1")  # makes the staging transaction a savepoint
         with pytest.raises(RuntimeError, match="not committed"):
-            drain_queue(sqs, queue_url, connection, keyring, drain=RUN, messages=10, seconds=60, threads=1)
+            drain_queue(sqs, queue_url, connection, keyring, origin=RUN, messages=10, seconds=60, threads=1)
         connection.rollback()
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessagesNotVisible"] == "10"
@@ -247,7 +248,7 @@ def test_a_fifo_queue_is_drained_to_its_end(sqs, ready, keyring):
     url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     for number, body in enumerate(sample_events(45, 1)):
         sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="one", MessageDeduplicationId=str(number))
-    counts = drain_queue(sqs, url, ready, keyring, drain=RUN, messages=1000, seconds=60, threads=4)
+    counts = drain_queue(sqs, url, ready, keyring, origin=RUN, messages=1000, seconds=60, threads=4)
     assert counts["received"] == counts["deleted"] == 45
 
 
@@ -262,7 +263,7 @@ def test_leftovers_of_an_earlier_run_are_merged(sqs, queue_url, ready, drain):
     send(sqs, queue_url, sample_events(10, 1))
     drain()
     send(sqs, queue_url, sample_events(10, 2))
-    drain(drain=Drain("another run", 0, 1, RUN.started_at))
+    drain(origin=Origin("another run", 0, 1, RUN.started_at))
     merged = merge_batches(ready)
     assert merged.batches == 2
     assert merge_batches(ready) == Merged()
@@ -352,7 +353,7 @@ def test_an_adopted_table_is_loaded_and_its_own_rows_stay(local, sqs, queue_url,
         owner.execute("alter table public.user_logins owner to pipeline")
     prepare_warehouse(warehouse)
     send(sqs, queue_url, sample_events(100, 1))
-    drain_queue(sqs, queue_url, warehouse, keyring, drain=RUN, messages=100, seconds=60, threads=1)
+    drain_queue(sqs, queue_url, warehouse, keyring, origin=RUN, messages=100, seconds=60, threads=1)
     assert merge_batches(warehouse).inserted == 99
     assert len(rows(warehouse)) == 101
     warehouse.execute("delete from public.user_logins where message_id is not null")
@@ -391,7 +392,7 @@ def test_a_rotated_key_masks_what_is_received_from_now_on(sqs, queue_url, ready)
     old, new = bytes(range(100, 132)), bytes(range(150, 182))
     for keys in ([old], [old, new]):
         send(sqs, queue_url, iter(['{"user_id": "u", "ip": "192.0.2.1"}']))
-        drain_queue(sqs, queue_url, ready, Keyring(keys), drain=RUN, messages=1, seconds=60, threads=1)
+        drain_queue(sqs, queue_url, ready, Keyring(keys), origin=RUN, messages=1, seconds=60, threads=1)
     merge_batches(ready)
     chain = Keyring([old, new])
     kids = ready.execute("select kid from login_etl.batches order by batch_id").fetchall()

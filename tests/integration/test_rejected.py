@@ -10,22 +10,21 @@ import pytest
 from include.batches import rejected
 from include.batches.drain import drain_queue
 from include.batches.merge import Merged, merge_batches
-from include.batches.rejected import Selection, expire_bodies, replay, selection
-from include.batches.staging import Drain, stage
+from include.batches.rejected import Selection, expire_bodies, replay
+from include.batches.staging import stage
 from include.events.login import RejectedMessage, parse
-from include.failures import SetupError
+from include.events.message import Message, Origin
 from include.pipeline import forget_rejected, merge, replay_rejected
 from include.privacy.masking import Keyring
-from include.sqs.calls import Deletes, Message
+from include.sqs.calls import Deletes
 from include.sqs.check import check_queue
 from include.warehouse.check import prepare_warehouse
 from include.warehouse.partitions import make_partitions
-from include.warehouse.retention import retention
 from sandbox.events import send
 from tests.support.queues import left_on, show_again
 
-RUN = Drain("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
-REPLAY = Drain("a replay", -1, 1, datetime(2026, 1, 1, tzinfo=UTC), source="rejected_messages")
+RUN = Origin("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+REPLAY = Origin("a replay", -1, 1, datetime(2026, 1, 1, tzinfo=UTC), source="rejected_messages")
 ALL = Selection(limit=1000)
 ROWS = "select user_id, message_id, create_date from public.user_logins order by user_id"
 
@@ -51,7 +50,7 @@ def drain(sqs, queue_url, ready, keyring, monkeypatch):
     def run(bodies=(), parser=yesterday, keys=keyring):
         send(sqs, queue_url, iter(bodies))
         monkeypatch.setattr("include.batches.drain.parse", parser)
-        return drain_queue(sqs, queue_url, ready, keys, drain=RUN, messages=100, seconds=30, threads=1)
+        return drain_queue(sqs, queue_url, ready, keys, origin=RUN, messages=100, seconds=30, threads=1)
 
     return run
 
@@ -74,7 +73,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, dr
     drain(BODIES)
     before = state(ready)
     caplog.set_level("INFO")
-    counts = replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)
+    counts = replay(ready, keyring, ALL, origin=REPLAY, dry_run=True)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
     assert state(ready) == before
     assert [line.split() for line in caplog.text.splitlines() if ":" in line][-3:] == [
@@ -87,10 +86,10 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, dr
 def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, drain):
     drain(BODIES)
     merge_batches(ready)
-    counts = replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
+    counts = replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 2, "staged": 2}
     assert merge_batches(ready) == Merged(batches=1, staged=2, inserted=2)
-    again = replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
+    again = replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     assert again == {"opened": 2, "valid": 0, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
     assert merge_batches(ready) == Merged()
 
@@ -122,7 +121,7 @@ def test_a_message_that_came_again_meanwhile_is_recognised(sqs, queue_url, ready
         drain([login("a")])
     drain(parser=parse)
     assert merge_batches(ready).inserted == 1
-    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["staged"] == 1
+    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
     assert merge_batches(ready) == Merged(batches=1, staged=1, already_there=1)
     assert len(ready.execute(ROWS).fetchall()) == 1
 
@@ -131,9 +130,9 @@ def test_a_replayed_message_that_is_rejected_again_stays_replayed(sqs, queue_url
     with monkeypatch.context() as patch:
         patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
-    replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)
+    replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     drain()
-    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["opened"] == 0
+    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)["opened"] == 0
     assert merge_batches(ready).inserted == 1
 
 
@@ -141,7 +140,7 @@ def test_reasons_times_and_a_limit_select(ready, keyring, drain):
     drain([*BODIES, '{"user_id": "e", "app_version": "1.2.3", "ip": 5}', '{"user_id": 5, "ip": 5}'])
 
     def read(**selected):
-        return replay(ready, keyring, Selection(**{"limit": 1000} | selected), drain=REPLAY, dry_run=True)["opened"]
+        return replay(ready, keyring, Selection(**{"limit": 1000} | selected), origin=REPLAY, dry_run=True)["opened"]
 
     assert read() == 6
     assert read(rules=["app_version: version"]) == 3
@@ -163,7 +162,7 @@ def test_pages_are_bounded_in_messages_and_bytes_and_none_is_left_out(ready, key
         with monkeypatch.context() as patch:
             for name, value in bounds.items():
                 patch.setattr(rejected, name, value)
-            assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["opened"] == 20
+            assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=True)["opened"] == 20
         assert [len(found) for found in pages] == sizes
         pages.clear()
 
@@ -172,8 +171,8 @@ def test_the_limit_is_what_is_loaded_however_many_hopeless_ones_come_first(ready
     drain(["nonsense"] * 9 + [login("hopeless", "1.2.3.4")] * 9)
     drain([login(f"user {number}") for number in range(7)])
     few = Selection(limit=3)
-    assert replay(ready, keyring, few, drain=REPLAY, dry_run=True)["valid"] == 3
-    assert [replay(ready, keyring, few, drain=REPLAY, dry_run=False)["staged"] for _ in range(4)] == [3, 3, 1, 0]
+    assert replay(ready, keyring, few, origin=REPLAY, dry_run=True)["valid"] == 3
+    assert [replay(ready, keyring, few, origin=REPLAY, dry_run=False)["staged"] for _ in range(4)] == [3, 3, 1, 0]
     assert caplog.text.count("stopped at the limit") == 3
     assert merge_batches(ready).inserted == 7
 
@@ -186,7 +185,7 @@ def test_a_forgotten_message_that_comes_again_is_kept_again(sqs, queue_url, read
     expire_bodies(ready, days=30)
     drain()
     assert expire_bodies(ready, days=30) == 0
-    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=False)["staged"] == 1
+    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
 
 
 def test_two_drains_that_hold_the_same_rejects_do_not_deadlock(local, ready, keyring):
@@ -195,7 +194,7 @@ def test_two_drains_that_hold_the_same_rejects_do_not_deadlock(local, ready, key
 
     def one(pairs):
         with local.connect(user="pipeline") as connection:
-            return stage(connection, [], pairs, keyring=keyring, drain=RUN).rejected
+            return stage(connection, [], pairs, keyring=keyring, origin=RUN).rejected
 
     with ThreadPoolExecutor(2) as pool:
         for _ in range(5):
@@ -208,7 +207,7 @@ def test_two_replays_at_once_load_each_message_once(local, ready, keyring, drain
 
     def one(_):
         with local.connect(user="pipeline") as connection:
-            return replay(connection, keyring, ALL, drain=REPLAY, dry_run=False)["staged"]
+            return replay(connection, keyring, ALL, origin=REPLAY, dry_run=False)["staged"]
 
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(one, range(3))) == 60
@@ -222,7 +221,7 @@ def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no
         "update login_etl.rejected_messages set sealed_body = sealed_body || '\\x00'::bytea where reason like 'body%'"
     )
     chain = Keyring([old, new])
-    counts = replay(ready, chain, ALL, drain=REPLAY, dry_run=False)
+    counts = replay(ready, chain, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "received": 2, "staged": 2}
     masks = ready.execute("select distinct left(masked_ip, 8) from login_etl.staging_logins where batch_id = 2")
     assert masks.fetchall() == [(chain.kid,)]
@@ -235,7 +234,7 @@ def test_bodies_are_forgotten_after_a_while_and_their_account_stays(ready, keyri
     )
     assert expire_bodies(ready, days=30) == 3
     assert expire_bodies(ready, days=30) == 0
-    assert replay(ready, keyring, ALL, drain=REPLAY, dry_run=True)["opened"] == 1
+    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=True)["opened"] == 1
     assert ready.execute("select count(*), count(sealed_body) from login_etl.rejected_messages").fetchall() == [(4, 1)]
 
 
@@ -246,7 +245,7 @@ def test_a_replay_needs_no_run_before_it_today(ready, connected, drain, keyring,
         "select inhrelid::regclass::text from pg_inherits where inhparent = 'login_etl.staging_logins'::regclass"
     ).fetchall():
         ready.execute(f"drop table {name}".encode())
-    assert replay_rejected(ALL, drain=REPLAY, dry_run=False)["opened"] == 0
+    assert replay_rejected(ALL, origin=REPLAY, dry_run=False)["opened"] == 0
     assert make_partitions(ready) == []
     assert merge("a replay", "rejected_messages", window=None, drained=[])["merged_batches"] == 0
 
@@ -256,45 +255,6 @@ def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, 
     ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
     ready.execute("create unique index on public.user_logins (user_id, create_date)")
     assert forget_rejected(days=30) == 4
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "30.5", "many", "4000", "٣"])
-def test_a_retention_that_is_no_number_of_days_is_one_sentence(text):
-    assert retention("v", "15") == 15
-    with pytest.raises(SetupError, match="variable user_logins_keep_rejected_days is not a number of days from 1 to"):
-        retention("user_logins_keep_rejected_days", text)
-
-
-NOTHING = {"limit": 7, "reasons": None, "rejected_from": None, "rejected_to": None}
-
-
-def test_params_select():
-    assert selection(NOTHING) == Selection(limit=7)
-    assert selection(NOTHING | {"reasons": []}) == Selection(limit=7)
-    copied = selection(NOTHING | {"reasons": ["ip: string_type; user_id: missing ", "", "body: json_invalid"]})
-    assert copied.rules == ["ip: string_type", "user_id: missing", "body: json_invalid"]
-    chosen = selection(
-        NOTHING
-        | {"reasons": ["ip: string_type"], "rejected_from": "2026-01-01T00:00Z", "rejected_to": "2026-01-02T00:00Z"}
-    )
-    assert chosen.rules == ["ip: string_type"]
-    assert chosen.stop - chosen.start == timedelta(days=1)
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        ({"rejected_from": "2026-01-01T00:00"}, "param rejected_from: has no time zone"),
-        ({"rejected_to": "tomorrow"}, "param rejected_to: not a date-time"),
-        (
-            {"rejected_from": "2026-01-02T00:00Z", "rejected_to": "2026-01-01T00:00Z"},
-            "the first must be the earlier one",
-        ),
-    ],
-)
-def test_params_that_make_no_sense_are_one_sentence(change, sentence):
-    with pytest.raises(SetupError, match=sentence):
-        selection(NOTHING | change)
 
 
 def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
@@ -314,7 +274,7 @@ def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
     assert left_on(sqs, dead_letters) == len(BODIES)
 
     source = check_queue(sqs, queue_url, "dead_letter_queue")
-    counts = drain_queue(sqs, source, ready, keyring, drain=RUN, messages=100, seconds=30, threads=1)
+    counts = drain_queue(sqs, source, ready, keyring, origin=RUN, messages=100, seconds=30, threads=1)
     assert (counts["received"], counts["staged"], counts["rejected"], counts["deleted"]) == (5, 3, 2, 5)
     assert merge_batches(ready) == Merged(batches=1, staged=3, already_there=3)
     assert ready.execute(ROWS).fetchall() == before

@@ -10,9 +10,9 @@ import pytest
 
 from include.batches.merge import RefusedError
 from include.batches.reconciliation import Unbalanced
-from include.batches.staging import Drain
 from include.batches.window import Window
 from include.connections import warehouse_connection
+from include.events.message import Origin
 from include.failures import SetupError
 from include.pipeline import drain, forget_rejected, merge, set_up
 from include.sqs.calls import backlog
@@ -37,7 +37,7 @@ def connections(environment, monkeypatch):
     return change
 
 
-RUN = Drain("a run", 0, 1, datetime.now(UTC))
+RUN = Origin("a run", 0, 1, datetime.now(UTC))
 
 
 def check(queue_url, **options):
@@ -57,11 +57,11 @@ def test_the_connections_are_as_the_logic_needs_them(empty_warehouse, connection
 def test_a_swapped_key_stops_a_run_and_a_cleared_drain(empty_warehouse, connections, sqs, queue_url):
     check(queue_url)
     send(sqs, queue_url, sample_events(20, 1))
-    drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)
+    drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
     connections(pii_masking={"password": secrets.token_urlsafe(32)})
     for step in (
         lambda: check(queue_url),
-        lambda: drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60),
+        lambda: drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60),
     ):
         with pytest.raises(SetupError, match="which is not in this keyring's chain"):
             step()
@@ -81,7 +81,7 @@ def test_tasks_cleared_after_a_deploy_bring_the_schema_up_to_date(warehouse, con
         )
 
     back_to_an_earlier_version()
-    assert drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)["received"] == 10
+    assert drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["received"] == 10
     back_to_an_earlier_version()
     assert merge(RUN.run_id, "queue", window=None, drained=[])["merged_batches"] == 1
     back_to_an_earlier_version()
@@ -95,13 +95,13 @@ def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connectio
     ).fetchall():
         warehouse.execute(f"drop table {name}")
     send(sqs, queue_url, sample_events(10, 1))
-    assert drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)["staged"] == 10
+    assert drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["staged"] == 10
 
 
 def test_a_merge_that_does_not_add_up_fails(warehouse, connections, sqs, queue_url):
     check(queue_url)
     send(sqs, queue_url, sample_events(10, 1))
-    counts = drain({"messages": 10, "threads": 1}, queue_url, drain=RUN, seconds=60)
+    counts = drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
     warehouse.execute("delete from login_etl.staging_logins where user_id < '8'")
     with pytest.raises(Unbalanced, match="merged 10 ≠ inserted"):
         merge("a later run", "queue", window=None, drained=[])
@@ -123,7 +123,7 @@ def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, 
     send(sqs, queue_url, iter(['{"user_id": "somebody", "ip": "192.0.2.1"}']))
     warehouse.execute(f"alter table {table} add constraint nobody check (user_id <> 'somebody')")
     with pytest.raises(error, match='violates check constraint "nobody"') as caught:  # noqa: PT012
-        drain({"messages": 1, "threads": 1}, queue_url, drain=RUN, seconds=60)
+        drain({"messages": 1, "threads": 1}, queue_url, origin=RUN, seconds=60)
         merge("a run", "queue", window=None, drained=[])
     assert "somebody" not in "".join(traceback.format_exception(caught.value))
 

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include.batches.merge import merge_batches, rebuild
-from include.batches.staging import Drain
 from include.batches.window import Window
+from include.events.message import Origin
 from include.events.version import pack_version
 from include.pipeline import drain, merge, set_up
 from include.privacy.masking import read_keyring
@@ -52,12 +52,12 @@ def at_once(*steps):
 
 
 def drain_all(queue_url, run_id):
-    task = Drain(run_id, 0, 1, datetime.now(UTC))
+    task = Origin(run_id, 0, 1, datetime.now(UTC))
     merge(
         run_id,
         "queue",
         window=None,
-        drained=[drain({"messages": 200, "threads": 4}, queue_url, drain=task, seconds=30)],
+        drained=[drain({"messages": 200, "threads": 4}, queue_url, origin=task, seconds=30)],
     )
 
 
@@ -101,7 +101,7 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
 
 def test_merges_and_a_backfill(empty_warehouse, expected, queue_url):
     for part in range(10):
-        drain({"messages": 20, "threads": 1}, queue_url, drain=Drain("a run", part, 1, datetime.now(UTC)), seconds=30)
+        drain({"messages": 20, "threads": 1}, queue_url, origin=Origin("a run", part, 1, datetime.now(UTC)), seconds=30)
 
     def step(work):
         with empty_warehouse.connect(user="pipeline") as warehouse:

@@ -7,8 +7,9 @@ import psycopg
 import pytest
 
 from include.failures import SetupError
+from include.privacy.check import check_kids
 from include.warehouse import check as warehouse_check
-from include.warehouse.check import check_kids, prepare_warehouse
+from include.warehouse.check import prepare_warehouse
 from include.warehouse.migrations import MIGRATIONS, migrate
 from include.warehouse.partitions import make_partitions, needed
 

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from include import connections
-from include.batches.staging import Drain
+from include.events.message import Origin
 from include.pipeline import drain, merge, set_up
 from include.sqs import calls as sqs
 from include.sqs.receiver import ChunkBounds, receive
@@ -118,7 +118,7 @@ class Load:
         counts = drain(
             {"messages": 100, "threads": threads},
             self.queue_url,
-            drain=Drain(run_id, 0, 1, datetime.now(UTC)),
+            origin=Origin(run_id, 0, 1, datetime.now(UTC)),
             seconds=30,
         )
         return merge(run_id, "queue", window=None, drained=[counts])

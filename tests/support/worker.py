@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from include.batches.rejected import Selection
-from include.batches.staging import Drain
+from include.events.message import Origin
 from include.pipeline import drain, merge, plan, replay_rejected, set_up
 from include.sqs.receiver import ChunkBounds, receive
 
@@ -21,9 +21,9 @@ def run(queue_url, run_id, messages):
     """Set up, plan, drain so many messages, merge; by the connections in the environment."""
     url = set_up(queue_url, source="queue", window=None)
     plan(url, max_messages=messages, max_workers=1)
-    one = Drain(run_id, 0, 1, datetime.now(UTC))
+    one = Origin(run_id, 0, 1, datetime.now(UTC))
     return merge(
-        run_id, "queue", window=None, drained=[drain({"messages": messages, "threads": 1}, url, drain=one, seconds=30)]
+        run_id, "queue", window=None, drained=[drain({"messages": messages, "threads": 1}, url, origin=one, seconds=30)]
     )
 
 
@@ -35,8 +35,8 @@ def run_in_small_chunks(queue_url, run_id, messages):
 
 def replay_all(run_id):
     """Replay every rejected message, and merge."""
-    one = Drain(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
-    counts = replay_rejected(Selection(limit=1000), drain=one, dry_run=False)
+    one = Origin(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
+    counts = replay_rejected(Selection(limit=1000), origin=one, dry_run=False)
     merge(run_id, "rejected_messages", window=None, drained=[counts])
 
 

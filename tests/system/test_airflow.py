@@ -8,8 +8,8 @@ import subprocess
 from datetime import UTC, datetime
 
 from include.batches.drain import drain_queue
-from include.batches.staging import Drain
 from include.events.login import RejectedMessage
+from include.events.message import Origin
 from include.privacy.masking import read_keyring
 from include.sqs.calls import backlog
 from include.warehouse.check import prepare_warehouse
@@ -102,8 +102,8 @@ def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environm
     prepare_warehouse(warehouse)
     monkeypatch.setattr("include.batches.drain.parse", too_strict)
     send(sqs, queue_url, iter([FLAT, "nonsense"]))
-    yesterday, keyring = Drain("yesterday", 0, 1, datetime.now(UTC)), read_keyring(local.masking_key())
-    drain_queue(sqs, queue_url, warehouse, keyring, drain=yesterday, messages=2, seconds=60, threads=1)
+    yesterday, keyring = Origin("yesterday", 0, 1, datetime.now(UTC)), read_keyring(local.masking_key())
+    drain_queue(sqs, queue_url, warehouse, keyring, origin=yesterday, messages=2, seconds=60, threads=1)
 
     def loaded():
         return warehouse.execute("select user_id from public.user_logins").fetchall()
@@ -143,8 +143,8 @@ def test_an_empty_queue_is_waited_for_a_minute_and_leftovers_are_merged(warehous
     keyring = read_keyring(local.masking_key())
     prepare_warehouse(warehouse)
     send(sqs, queue_url, sample_events(10, 1))
-    earlier = Drain("an earlier run", 0, 1, datetime.now(UTC))
-    drain_queue(sqs, queue_url, warehouse, keyring, drain=earlier, messages=10, seconds=60, threads=1)
+    earlier = Origin("an earlier run", 0, 1, datetime.now(UTC))
+    drain_queue(sqs, queue_url, warehouse, keyring, origin=earlier, messages=10, seconds=60, threads=1)
 
     code, output = run_dag(environment)
     assert code == 0, output[-5000:]

@@ -1,0 +1,33 @@
+"""A message, and what a batch of them comes from."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+# The queue that a run drains, as its param `source` names it, or the messages that were rejected earlier.
+Source = Literal["queue", "dead_letter_queue", "rejected_messages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What of a message is landed. `message_id` and `sent_at` stay the same over redeliveries."""
+
+    message_id: UUID
+    sent_at: datetime
+    receive_count: int
+    body: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a batch comes from: one try of a task, since when that has been running, and where its messages are from.
+
+    `map_index` is -1 for a task that is not mapped.
+    """
+
+    run_id: str
+    map_index: int
+    try_number: int
+    started_at: datetime
+    source: Source = "queue"

@@ -1,0 +1,131 @@
+"""What a run is told: the forms in Airflow's UI, the variables, and what their values mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+
+from airflow.sdk import Param
+
+from include.batches.rejected import BEGINNING, END, Selection
+from include.batches.window import Window
+from include.failures import SetupError
+
+QUEUE_URL = "user_logins_queue_url"
+KEEP_STAGING_DAYS = "user_logins_keep_staging_days"
+KEEP_REJECTED_DAYS = "user_logins_keep_rejected_days"
+
+MAX_SECONDS = 1_800
+MAX_DAYS = 3_650
+
+COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
+TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
+REBUILD = TIME | {"section": "Rebuild from staging instead of draining the queue"}
+
+DRAIN_FORM = {
+    "max_messages": Param(100_000, **COUNT, maximum=1_000_000, description="Maximum number of messages per run"),
+    "max_seconds": Param(
+        180, **COUNT, maximum=MAX_SECONDS, description="Maximum number of seconds that a drain task receives messages"
+    ),
+    "max_workers": Param(4, **COUNT, maximum=32, description="Maximum number of parallel drain tasks"),
+    "source": Param(
+        "queue",
+        type="string",
+        enum=["queue", "dead_letter_queue"],
+        description="The queue to drain: the queue itself, or its dead-letter queue",
+    ),
+    "rebuild_from": Param(None, **REBUILD, description="Start of the range of sent times, inclusive (UTC)"),
+    "rebuild_to": Param(None, **REBUILD, description="End of the range, exclusive (UTC)"),
+}
+
+REPLAY_FORM = {
+    "dry_run": Param(default=True, type="boolean", description="Only show what would be loaded"),
+    "reasons": Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string"},
+        description="Reasons to select by, one per line, such as app_version: version; all if empty",
+    ),
+    "rejected_from": Param(None, **TIME, description="Start of the range of rejection times, inclusive (UTC)"),
+    "rejected_to": Param(None, **TIME, description="End of the range, exclusive (UTC)"),
+    "limit": Param(
+        10_000, type="integer", minimum=1, maximum=1_000_000, description="Maximum number of messages to load"
+    ),
+}
+
+
+class Run(Protocol):
+    """What is asked of Airflow's DagRun."""
+
+    run_type: str
+    data_interval_start: datetime | None
+    data_interval_end: datetime | None
+
+
+def variable(name: str, default: str = "") -> str:
+    """The template of a variable, which is filled in when a task runs: DAG files are parsed too often to ask for it.
+
+    >>> variable("user_logins_keep_staging_days", "30")
+    "{{ var.value.get('user_logins_keep_staging_days', '30') }}"
+    """
+    return "{{ " + f"var.value.get('{name}', '{default}')" + " }}"
+
+
+def retention(variable: str, text: str) -> int:
+    """The days in a variable's text; SetupError, which names it, for anything but a number from 1 to 3,650."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_DAYS:
+        raise SetupError(
+            f"variable {variable} is not a number of days from 1 to {MAX_DAYS:,}: set it to, for example, 30"
+        )
+    return int(text)
+
+
+def rebuild_window(run: Run, params: Mapping[str, Any]) -> Window | None:
+    """What this run rebuilds from staging instead of draining the queue; None for a run that drains.
+
+    A backfill run rebuilds its data interval, any other run what `rebuild_from` and `rebuild_to`
+    (ISO 8601 with an offset) say. Raises SetupError for half a range or an empty one.
+    """
+    if run.run_type == "backfill":
+        if run.data_interval_start is None or run.data_interval_end is None:
+            raise SetupError("this backfill run has no data interval: give the DAG a schedule with intervals")
+        return Window(run.data_interval_start, run.data_interval_end)
+    start, stop = params["rebuild_from"], params["rebuild_to"]
+    if not start and not stop:
+        return None
+    if not start or not stop:
+        raise SetupError("params rebuild_from and rebuild_to: set both to rebuild, or neither to drain the queue")
+    window = Window(instant("rebuild_from", start), instant("rebuild_to", stop))
+    if window.start >= window.stop:
+        raise SetupError("params rebuild_from and rebuild_to: rebuild_from must be earlier than rebuild_to")
+    return window
+
+
+def selection(params: Mapping[str, Any]) -> Selection:
+    """What the params `reasons`, `rejected_from`, `rejected_to` and `limit` select; SetupError for a wrong time.
+
+    A line of `reasons` may be a whole `reason` of the table, which lists several rules.
+    """
+    start, stop = params["rejected_from"], params["rejected_to"]
+    rules = [rule.strip() for reason in params["reasons"] or [] for rule in reason.split(";") if rule.strip()]
+    selected = Selection(
+        limit=params["limit"],
+        start=instant("rejected_from", start) if start else BEGINNING,
+        stop=instant("rejected_to", stop) if stop else END,
+        rules=rules or None,
+    )
+    if selected.start >= selected.stop:
+        raise SetupError("params rejected_from and rejected_to: rejected_from must be earlier than rejected_to")
+    return selected
+
+
+def instant(name: str, text: str) -> datetime:
+    """The moment that a param gives in ISO 8601, with an offset; SetupError for any other text."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise SetupError(f"param {name}: not a date-time: write it like 2026-01-31T00:00:00Z") from None
+    if moment.tzinfo is None:
+        raise SetupError(f"param {name}: has no time zone: end it with Z or an offset such as +01:00")
+    return moment

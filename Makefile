@@ -64,7 +64,7 @@ check: $(INSTALLED) ## Lint, check the format and the types
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 
-format: $(INSTALLED) ## Format the code, and mend what the linter can
+format: $(INSTALLED) ## Format the code, and fix what the linter can
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format
 

@@ -26,7 +26,7 @@ from benchmarks.sqs_stub import Stub, sqs_stub
 from include.connections import BOTOCORE
 from include.events.message import Origin
 from include.privacy.masking import Keyring, read_keyring
-from include.warehouse.check import prepare_warehouse
+from include.warehouse.setup import prepare_warehouse
 from sandbox.environment import airflow_environment
 from sandbox.servers import RIGHTS, Servers, servers
 

@@ -17,10 +17,11 @@ from typing import Any, cast
 from benchmarks.bench import Bench, alone, interleaved, this_origin
 from benchmarks.figures import Section, Table, absolute, growth, number
 from include import pipeline
-from include.batches.drain import drain_queue
-from include.batches.merge import merge_batches
+from include.batches.drain import drain_and_mask
+from include.batches.merge import merge_user_logins
 from include.connections import AWS
 from include.sensor import SqsBacklogSensor
+from include.sqs.calls import Queue
 from sandbox.events import sample_events
 
 MESSAGES = 20_000
@@ -73,9 +74,8 @@ def without_sqs(
     keyring = bench.keyring()
 
     def work() -> None:
-        drain_queue(
-            client,
-            "memory://",
+        drain_and_mask(
+            Queue(client, "memory://"),
             warehouse,
             keyring,
             origin=this_origin(),
@@ -83,7 +83,7 @@ def without_sqs(
             seconds=600,
             threads=THREADS,
         )
-        merge_batches(warehouse)
+        merge_user_logins(warehouse)
 
     with bench.connect() as warehouse:
         yield partial(profiled, work, profile) if profile else work
@@ -169,12 +169,12 @@ def api_calls(bench: Bench) -> tuple[float, dict[str, int]]:
 
 
 def _tasks(configured: str) -> None:
-    queue_url = pipeline.set_up(configured, source="queue", window=None)
+    queue_url = pipeline.check_setup(configured, source="queue", window=None)
     if queue_url is None or not SqsBacklogSensor(task_id="wait", aws_conn_id=AWS, sqs_queue=queue_url).poke({}):
         raise RuntimeError("the sensor does not see the backlog")
-    shares = pipeline.plan(queue_url, max_messages=100_000, max_workers=4)
+    shares = pipeline.plan_drain(queue_url, max_messages=100_000, max_workers=4)
     for index, share in zip(count(), shares, strict=False):
-        pipeline.drain(share, queue_url, origin=this_origin(index), seconds=180)
+        pipeline.drain_and_mask(share, queue_url, origin=this_origin(index), seconds=180)
 
 
 def _peak(bench: Bench, messages: int) -> int:

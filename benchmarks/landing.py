@@ -15,29 +15,15 @@ from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from benchmarks.bench import Bench, interleaved, this_origin
 from benchmarks.figures import Section, Table, number, speed
-from include.batches.staging import stage
+from include.batches.staging import COLUMNS, Batch, stage, staging_row
 from include.connections import WAREHOUSE
 from include.events.login import Login, parse
 from include.events.message import Message
-from include.events.version import pack_version
 from include.privacy.masking import Keyring, PiiField
 from sandbox.events import sample_events
 
 ROWS = 10_000
 TABLE = "login_etl.staging_logins"
-COLUMNS = (
-    "batch_id",
-    "staged_on",
-    "message_id",
-    "sent_at",
-    "user_id",
-    "device_type",
-    "masked_ip",
-    "masked_device_id",
-    "locale",
-    "app_version_text",
-    "app_version",
-)
 
 
 class Masked(Keyring):
@@ -53,7 +39,9 @@ def section(bench: Bench) -> Section:
     keyring = bench.keyring()
     raw = _logins(bench.size(ROWS, 100))
     masked = [(message, _masked(login, keyring)) for message, login in raw]
-    rows = [_row(message, login) for message, login in masked]
+    as_it_is = Masked([keyring.key(keyring.kid)])
+    batch = Batch(1, datetime.now(UTC).date(), received=len(masked), staged=len(masked), rejected=0)
+    rows = [staging_row(batch, message, login, as_it_is) for message, login in masked]
     hook: Any = PostgresHook(WAREHOUSE)
 
     def timed(land: Callable[[], object]) -> float:
@@ -67,8 +55,8 @@ def section(bench: Bench) -> Section:
 
     with bench.connect() as warehouse:
         variants: dict[str, Callable[[], object]] = {
-            "insert_rows": lambda: hook.insert_rows(TABLE, rows, target_fields=COLUMNS),
-            "stage": copy(masked, Masked([keyring.key(keyring.kid)])),
+            "insert_rows": lambda: hook.insert_rows(TABLE, rows, target_fields=list(COLUMNS)),
+            "stage": copy(masked, as_it_is),
             "stage, with masking": copy(raw, keyring),
         }
         measures = {name: partial(timed, land) for name, land in variants.items()}
@@ -89,19 +77,3 @@ def _logins(count: int) -> list[tuple[Message, Login]]:
 def _masked(login: Login, keyring: Keyring) -> Login:
     masks = keyring.mask(login.ip, field="ip"), keyring.mask(login.device_id, field="device_id")
     return replace(login, ip=masks[0], device_id=masks[1])
-
-
-def _row(message: Message, login: Login) -> tuple[object, ...]:
-    return (
-        1,
-        message.sent_at.date(),
-        message.message_id,
-        message.sent_at,
-        login.user_id,
-        login.device_type,
-        login.ip,
-        login.device_id,
-        login.locale,
-        login.app_version,
-        None if login.app_version is None else pack_version(login.app_version),
-    )

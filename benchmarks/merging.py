@@ -14,7 +14,7 @@ import psycopg
 
 from benchmarks.bench import Bench, make_warehouse
 from benchmarks.figures import Chart, Section, Series, Table, growth, number
-from include.batches.merge import merge_batches
+from include.batches.merge import merge_user_logins
 from include.warehouse.partitions import make_partitions
 
 ROWS, BATCHES = 10_000, 10  # as a drain stages them
@@ -41,7 +41,10 @@ with batch as (
     values ('benchmark', 0, 1, '00000000', %(rows)s, %(rows)s, 0, now(), now(), now())
     returning batch_id, (staged_at at time zone 'UTC')::date as staged_on
 )
-insert into login_etl.staging_logins
+insert into login_etl.staging_logins (
+    batch_id, staged_on, message_id, sent_at,
+    user_id, device_type, masked_ip, masked_device_id, locale, app_version_text, app_version
+)
 select
     batch_id, staged_on, gen_random_uuid(), %(first)s::timestamp at time zone 'UTC' + random() * %(span)s,
     repeat('u', 36), 'android', repeat('a', 73), repeat('b', 73), 'RU', '2.3.0', 2003000
@@ -158,7 +161,7 @@ def _staged_and_merged(warehouse: psycopg.Connection, target: Target, rows: int)
         warehouse.execute(STAGE, {"rows": rows // BATCHES, "first": target.newest, "span": span})
     warehouse.execute("analyze login_etl.staging_logins")
     started = time.perf_counter()
-    merged = merge_batches(warehouse)
+    merged = merge_user_logins(warehouse)
     seconds = time.perf_counter() - started
     if merged.inserted != rows:
         raise RuntimeError(f"{merged.inserted} of {rows} rows were merged")

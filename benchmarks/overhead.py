@@ -28,7 +28,7 @@ SqsBacklogSensor(task_id='wait', aws_conn_id='aws_sqs', sqs_queue={url!r}).poke(
 # What each task of an empty run does, and the clients and connections that it cannot do without.
 TASKS = {
     "check_setup": (
-        "from include import pipeline; pipeline.set_up({url!r}, source='queue', window=None)",
+        "from include import pipeline; pipeline.check_setup({url!r}, source='queue', window=None)",
         f"BaseHook.get_connection('pii_masking'); {SQS}; {WAREHOUSE}",
     ),
     "wait_for_messages": (
@@ -36,7 +36,7 @@ TASKS = {
         SQS,
     ),
     "merge_user_logins": (
-        "from include import pipeline; pipeline.merge('benchmark', 'queue', window=None, drained=[])",
+        "from include import pipeline; pipeline.merge_user_logins('benchmark', 'queue', window=None, drained=[])",
         WAREHOUSE,
     ),
 }

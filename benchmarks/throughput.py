@@ -16,9 +16,9 @@ from botocore.config import Config
 
 from benchmarks.bench import ROUND_TRIP, Bench, Prepare, alone, side_by_side, this_origin
 from benchmarks.figures import Chart, Section, Series, Table, number, speed
-from include.batches.drain import drain_queue
-from include.batches.merge import merge_batches
-from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS
+from include.batches.drain import drain_and_mask
+from include.batches.merge import merge_user_logins
+from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS, Queue
 from include.sqs.plan import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -148,9 +148,8 @@ def drain(bench: Bench, messages: int, threads: int, map_index: int = 0) -> Iter
     """One drain, of so many messages."""
     client, keyring = bench.client(), bench.keyring()
     with bench.connect() as warehouse:
-        yield lambda: drain_queue(
-            client,
-            bench.stub.queue_url,
+        yield lambda: drain_and_mask(
+            Queue(client, bench.stub.queue_url),
             warehouse,
             keyring,
             origin=this_origin(map_index),
@@ -164,7 +163,7 @@ def drain(bench: Bench, messages: int, threads: int, map_index: int = 0) -> Iter
 def merge(bench: Bench) -> Iterator[Callable[[], object]]:
     """The merge of all that is staged."""
     with bench.connect() as warehouse:
-        yield lambda: merge_batches(warehouse)
+        yield lambda: merge_user_logins(warehouse)
 
 
 @contextmanager

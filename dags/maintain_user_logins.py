@@ -1,24 +1,24 @@
-"""### Tables: made ahead, emptied, and kept no longer than needed
+"""### Upkeep: partitions created ahead of need, old staging dropped, old rejected bodies forgotten
 
-Every day, each task for itself, whatever becomes of the others; `report` shows in one table what they did, and how
+Every day. No task waits for another or is stopped by its failure; `report` shows in one table what they did, and how
 large the tables are now.
 
-* **`make_partitions`** makes the months of `user_logins` and the days of staging to come, three months and seven days
+* **`make_partitions`** creates the months of `user_logins` and the days of staging to come, three months and seven days
   ahead, so that a run need not. Rows in `user_logins_default`, which have no month yet, are moved into months of their
-  own. A table that was adopted has no months, and is left alone.
+  own. A `user_logins` that existed before this project has no months, and is left alone.
 * **`drop_staging_days`** drops the days of `login_etl.staging_logins` that ended more than 30 days ago, or as many as
   the variable `user_logins_keep_staging_days` says. Rebuilds and backfills reach no further back. A day with a batch
-  that is not merged stays, and is named.
+  that is not merged is kept, and named.
 * **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
   many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
   `replay_rejected` cannot open them any more.
 
-* **It failed**: nothing is lost; the next run catches up. The log's last line says what to mend.
-* **A table is locked**: the task is tried again, and fails when somebody keeps it locked: find the long transaction in
+* **It failed**: nothing is lost; the next run catches up. The last line of the log says what to fix.
+* **A table is locked**: the task is retried, and fails when the table stays locked: find the long transaction in
   `pg_stat_activity`.
-* **Rows stay in the default partition**: their dates belong to no month from ten years ago to three months ahead.
-  Correct `create_date`, or delete them.
-* **A day is kept, not merged yet**: `user_logins` fails too, and says what refuses the batch. Mend that.
+* **Rows are still in the default partition**: no month is created for dates more than ten years ago or more than three
+  months ahead. Correct `create_date`, or delete the rows.
+* **A day is kept because of unmerged batches**: `user_logins` fails too, and says what refuses them. Fix that.
 
 Needs the connection `warehouse`.
 """
@@ -45,21 +45,19 @@ from include.retries import RETRIES
 def maintain_user_logins():
     @task
     def make_partitions():
-        return pipeline.make_ahead()
+        return pipeline.make_partitions()
 
     @task
     def drop_staging_days(days):
-        return pipeline.drop_staged(days=retention(KEEP_STAGING_DAYS, days))
+        return pipeline.drop_staging_days(days=retention(KEEP_STAGING_DAYS, days))
 
     @task
     def forget_rejected_bodies(days):
-        return {"bodies": f"{pipeline.forget_rejected(days=retention(KEEP_REJECTED_DAYS, days)):,} forgotten"}
+        return pipeline.forget_rejected_bodies(days=retention(KEEP_REJECTED_DAYS, days))
 
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
     def report(made, dropped, forgotten):
-        pipeline.report_maintenance(
-            {"make_partitions": made, "drop_staging_days": dropped, "forget_rejected_bodies": forgotten}
-        )
+        pipeline.report({"make_partitions": made, "drop_staging_days": dropped, "forget_rejected_bodies": forgotten})
 
     report(
         make_partitions(),

@@ -1,18 +1,18 @@
 """### Rejected messages: parsed again, and loaded where they are valid now
 
 Run it by hand after a fix of the parser, or to see what a fix would do. It opens the sealed bodies in
-`login_etl.rejected_messages`, parses them with the code as it is now, and lets those that have become valid join the
-pipeline under their own message ids: once, however often it runs.
+`login_etl.rejected_messages`, parses them with the code as it is now, and loads those that have become valid under
+their own message ids: once, however often it runs.
 
 * **First as a dry run**, which is the default: the log of `replay_messages` says how many messages would be loaded, and
-  what is still wrong with the others. No message is touched.
-* **Then with `dry_run` off**: valid messages are staged, their sealed bodies are given up, and `merge_user_logins`
+  what is still wrong with the others. Nothing is changed.
+* **Then with `dry_run` off**: valid messages are staged, their sealed bodies are forgotten, and `merge_user_logins`
   loads them. What is still rejected stays as it is.
-* **`reasons`** selects by broken rule, as `reason` in the table has them: one a line, such as `app_version: version`.
+* **`reasons`** selects by broken rule, as the column `reason` has them: one per line, such as `app_version: version`.
 * **It failed**: run it again; what was replayed is not replayed twice.
 
-A body that was forgotten (see `maintain_user_logins`) cannot be replayed.
-Its counts are in the view `login_etl.history`, with `rejected_messages` as their source.
+A body that is forgotten (see `maintain_user_logins`) cannot be replayed.
+The counts are in the view `login_etl.history`, with `rejected_messages` as their source.
 Needs the connections `warehouse` and `pii_masking`.
 """
 
@@ -42,13 +42,13 @@ def replay_rejected():
     @task
     def replay_messages(params=None, ti=None):
         origin = Origin(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
-        return pipeline.replay_rejected(selection(params), origin=origin, dry_run=params["dry_run"])
+        return pipeline.replay_messages(selection(params), origin=origin, dry_run=params["dry_run"])
 
     @task(outlets=[USER_LOGINS])
     def merge_user_logins(replayed, params=None, dag_run=None, outlet_events=None):
         if params["dry_run"]:
             raise AirflowSkipException("a dry run loads nothing")
-        counts = pipeline.merge(dag_run.run_id, "rejected_messages", window=None, drained=[replayed])
+        counts = pipeline.merge_user_logins(dag_run.run_id, "rejected_messages", window=None, drained=[replayed])
         if not counts["merged_batches"]:
             raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts

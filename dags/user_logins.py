@@ -4,13 +4,13 @@ Every five minutes: look at the queue, drain it into staging with `ip` and `devi
 into `public.user_logins`. A message is deleted from SQS only after its row is committed, and its id is the
 row's key: nothing is lost, and nothing is there twice, whatever is retried.
 
-* **Nothing to do**: the queue is looked at for one minute; then the run is a success with skipped tasks.
-* **It failed**: the log's last line says what to mend. Clear the failed task, or leave it to the next run, which
-  merges what earlier ones left behind. Messages that were not deleted come again, and are recognised.
-* **Rebuild**: `rebuild_from` and `rebuild_to` bring rows back from staging and take nothing from the queue.
+* **Nothing to do**: an empty queue is watched for one minute; then the run is a success with skipped tasks.
+* **It failed**: the last line of the log says what to fix. Clear the failed task, or leave it to the next run, which
+  merges what earlier ones left. SQS delivers messages that were not deleted again, and the merge recognises them.
+* **Rebuild**: `rebuild_from` and `rebuild_to` restore rows from staging and take nothing from the queue.
   So does `airflow backfill create … --reprocess-behavior completed`, for the intervals of earlier runs.
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.
-* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason; `replay_rejected` tries them again.
+* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason; `replay_rejected` parses them again.
 * **Counts** are in the view `login_etl.history`, in the log of `merge_user_logins` and in the asset's events.
 
 Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable `user_logins_queue_url`.
@@ -44,11 +44,11 @@ from include.sensor import SqsBacklogSensor
 def user_logins():
     @task
     def check_setup(queue_url, params=None, dag_run=None):
-        return pipeline.set_up(queue_url, source=params["source"], window=rebuild_window(dag_run, params))
+        return pipeline.check_setup(queue_url, source=params["source"], window=rebuild_window(dag_run, params))
 
     @task
     def plan_drain(queue_url, params=None):
-        return pipeline.plan(queue_url, max_messages=params["max_messages"], max_workers=params["max_workers"])
+        return pipeline.plan_drain(queue_url, max_messages=params["max_messages"], max_workers=params["max_workers"])
 
     @task(
         **DRAIN_RETRIES,
@@ -57,13 +57,13 @@ def user_logins():
     )
     def drain_and_mask(share, queue_url, params=None, ti=None):
         origin = Origin(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source=params["source"])
-        return pipeline.drain(share, queue_url, origin=origin, seconds=params["max_seconds"])
+        return pipeline.drain_and_mask(share, queue_url, origin=origin, seconds=params["max_seconds"])
 
     @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
     def merge_user_logins(drained, params=None, dag_run=None, outlet_events=None):
         window = rebuild_window(dag_run, params)
         drained = drained[:] if drained else []
-        counts = pipeline.merge(dag_run.run_id, params["source"], window=window, drained=drained)
+        counts = pipeline.merge_user_logins(dag_run.run_id, params["source"], window=window, drained=drained)
         if not counts["merged_batches"] and not counts["rebuilt"]:
             raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts

@@ -12,8 +12,8 @@ from include.sqs.calls import VISIBILITY_SECONDS
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[
-        RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to mend the set-up"),
-        RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="the numbers stay what they are"),
+        RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to fix the set-up"),
+        RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="another try would find the same numbers"),
         RetryRule(
             exception=[RefusedError, psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
             action=RetryAction.FAIL,

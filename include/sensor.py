@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk import Context
 
-from include.sqs.calls import backlog
+from include.sqs.calls import Queue, backlog
 
 
 class SqsBacklogSensor(SqsSensor):
@@ -28,8 +28,8 @@ class SqsBacklogSensor(SqsSensor):
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - the parent's signature
         """Whether the queue has messages; the parent's `poke` is what takes and deletes them."""
         if self.sqs_queue is None:
-            self.log.info("this run takes nothing from a queue")
+            self.log.info("this run rebuilds from staging and takes nothing from a queue")
             return True
-        waiting = backlog(self.hook.conn, self.sqs_queue)
+        waiting = backlog(Queue(self.hook.conn, self.sqs_queue))
         self.log.info("about %d messages on %s", waiting, self.sqs_queue)
         return waiting > 0

@@ -7,27 +7,30 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from include.batches import counts
 from include.batches.staging import Batch, stage
 from include.events.login import Login, RejectedMessage, parse
 from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
-from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Received, delete
-from include.sqs.receiver import receive
+from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Queue, Received, delete
+from include.sqs.receiver import CHUNK, ChunkBounds, receive
 from include.warehouse.statements import statement
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
 
 log = logging.getLogger(__name__)
 
-COUNTS = ("received", "staged", "rejected", "deleted", "delete_failed", "expired")
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A chunk's messages: those that are logins, and the others with the reason for each."""
+
+    logins: list[tuple[Message, Login]]
+    rejects: list[tuple[Message, RejectedMessage]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,8 @@ class Landed:
     deletes: Iterator[Deletes]
 
 
-def drain_queue(
-    sqs: SQSClient,
-    queue_url: str,
+def drain_and_mask(
+    queue: Queue,
     connection: psycopg.Connection,
     keyring: Keyring,
     *,
@@ -48,30 +50,31 @@ def drain_queue(
     messages: int,
     seconds: float,
     threads: int,
+    bounds: ChunkBounds = CHUNK,
 ) -> dict[str, int]:
     """Move at most `messages` from the queue to staging, receiving for at most `seconds`.
 
     While the calling thread lands a chunk, which becomes a batch, `threads` threads delete the one
     before it and receive the next. They share the client; the connection must be in autocommit mode
-    and is used by the calling thread only. Returns the sums of COUNTS. A crash anywhere repeats what is
-    on its way, and the merge recognises the repetition; none is lost. Raises RuntimeError where nothing
+    and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere repeats
+    what is on its way, and the merge recognises the repetition; none is lost. Raises RuntimeError where nothing
     of a chunk can be deleted: going on would land the same messages again and again.
     """
-    totals = Counter(dict.fromkeys(COUNTS, 0))
+    totals = Counter(dict.fromkeys(counts.DRAINED, 0))
     deadline = monotonic() + seconds
-    fifo = queue_url.endswith(".fifo")  # nothing more of a message group is shown until its messages are deleted
     landed: deque[Landed] = deque()
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool,
-        closing(receive(sqs, queue_url, limit=messages, deadline=deadline, threads=threads, pool=pool)) as chunks,
+        closing(receive(queue, limit=messages, deadline=deadline, threads=threads, pool=pool, bounds=bounds)) as chunks,
     ):
         try:
             for chunk in map(in_time, chunks):
                 if not chunk:
                     continue
                 batch = land(connection, chunk, keyring=keyring, origin=origin)
-                landed.append(Landed(batch, delete(sqs, queue_url, chunk, threads=threads, pool=pool)))
-                while len(landed) > (0 if fifo else 1):
+                landed.append(Landed(batch, delete(queue, chunk, threads=threads, pool=pool)))
+                # A FIFO queue shows nothing more of a message group until what it has shown is deleted.
+                while len(landed) > (0 if queue.is_fifo else 1):
                     totals.update(finish(connection, landed.popleft()))
             while landed:
                 totals.update(finish(connection, landed.popleft()))
@@ -90,31 +93,31 @@ def in_time(chunk: Sequence[Received]) -> Sequence[Received]:
     latest = monotonic() + VISIBILITY_SECONDS / 2
     fresh = [message for message in chunk if message.expires_at > latest]
     if len(fresh) < len(chunk):
-        log.warning("%d messages waited too long for the warehouse; they come again", len(chunk) - len(fresh))
+        log.warning(
+            "%d messages waited too long for the warehouse and were not staged: SQS delivers them again",
+            len(chunk) - len(fresh),
+        )
     return fresh
 
 
 def land(connection: psycopg.Connection, chunk: Sequence[Message], *, keyring: Keyring, origin: Origin) -> Batch:
     """Stage a chunk as one batch, which is committed then."""
-    logins, rejects = sort_out(chunk)
-    batch = stage(connection, logins, rejects, keyring=keyring, origin=origin)
+    parsed = parse_all(chunk)
+    batch = stage(connection, parsed.logins, parsed.rejects, keyring=keyring, origin=origin)
     if connection.info.transaction_status != TransactionStatus.IDLE:
         raise RuntimeError("the batch is not committed: its messages must not be deleted")
     return batch
 
 
-def sort_out(
-    chunk: Sequence[Message],
-) -> tuple[list[tuple[Message, Login]], list[tuple[Message, RejectedMessage]]]:
-    """The logins among the messages, and the others with the reason for each."""
-    logins: list[tuple[Message, Login]] = []
-    rejects: list[tuple[Message, RejectedMessage]] = []
+def parse_all(chunk: Sequence[Message]) -> Parsed:
+    """Each message's login, or why it is none."""
+    parsed = Parsed([], [])
     for message in chunk:
         try:
-            logins.append((message, parse(message.body)))
+            parsed.logins.append((message, parse(message.body)))
         except RejectedMessage as reject:
-            rejects.append((message, reject.with_traceback(None)))
-    return logins, rejects
+            parsed.rejects.append((message, reject.with_traceback(None)))
+    return parsed
 
 
 @contextmanager
@@ -123,35 +126,31 @@ def not_instead_of_the_error(batch: Batch) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # noqa: BLE001 - the first error says more
-        log.warning("batch %d is landed; its deletes: %s", batch.batch_id, type(error).__name__)
+        log.warning("batch %d is staged; deleting its messages failed: %s", batch.batch_id, type(error).__name__)
 
 
 def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:
-    """Wait for a batch's deletes, record and log them, and return the batch's COUNTS."""
+    """Wait for a batch's deletes, record and log them, and return the batch's `counts.DRAINED`."""
     batch, deletes = landed.batch, sum(landed.deletes, start=Deletes())
-    connection.execute(
-        statement("batches/record_deletes"),
-        {
-            "batch_id": batch.batch_id,
-            "deleted": deletes.deleted,
-            "failed": deletes.failed,
-            "expired": deletes.expired,
-        },
-    )
-    counts = {
-        "received": batch.received,
-        "staged": batch.staged,
-        "rejected": batch.rejected,
-        "deleted": deletes.deleted,
-        "delete_failed": deletes.failed,
-        "expired": deletes.expired,
-    }
-    log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in counts.items()))
+    record_deletes(connection, batch, deletes)
+    done = {name: getattr(batch, name) for name in counts.STAGED} | asdict(deletes)
+    log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in done.items()))
+    stop_where_nothing_is_deleted(batch, deletes)
+    if deletes.deleted < batch.received:
+        log.warning("SQS delivers the messages that were staged and not deleted again; the merge recognises them")
+    return done
+
+
+def record_deletes(connection: psycopg.Connection, batch: Batch, deletes: Deletes) -> None:
+    """Write what became of the batch's deletes."""
+    connection.execute(statement("batches/record_deletes"), {"batch_id": batch.batch_id, **asdict(deletes)})
+
+
+def stop_where_nothing_is_deleted(batch: Batch, deletes: Deletes) -> None:
+    """Raise RuntimeError: the queue would give the same messages again and again."""
     if not deletes.deleted:
         raise RuntimeError(
-            f"batch {batch.batch_id} is landed, but none of its {batch.received} messages is deleted "
-            f"({deletes.failed} failed, {deletes.expired} too late): they come again, and are recognised"
+            f"batch {batch.batch_id} is staged, but none of its {batch.received} messages was deleted from the queue "
+            f"({deletes.delete_failed} failed, {deletes.expired} too late): SQS delivers them again, and the merge "
+            "recognises them"
         )
-    if deletes.deleted < batch.received:
-        log.warning("landed messages that are still on the queue will come again, and be recognised")
-    return counts

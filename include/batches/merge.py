@@ -9,7 +9,7 @@ from datetime import UTC
 import psycopg
 
 from include.batches.window import Window
-from include.warehouse.locks import lock
+from include.warehouse.locks import take_turn
 from include.warehouse.partitions import staging_days
 from include.warehouse.statements import statement
 
@@ -25,7 +25,7 @@ REFUSALS = (
 
 
 class RefusedError(Exception):
-    """`user_logins` refuses batches, which stay in staging until somebody has mended the table."""
+    """`user_logins` refuses batches, which stay in staging until somebody has fixed the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,13 @@ class Merged:
     def check(self) -> None:
         """Raise RefusedError where batches could not be merged."""
         if self.refused:
-            more = f", and so {len(self.refused) - 1} more" if len(self.refused) > 1 else ""
+            more = f" and {len(self.refused) - 1} more" if len(self.refused) > 1 else ""
             raise RefusedError(
-                f"public.user_logins refuses {self.refused[0]}{more}; mend it, and the next run merges them"
+                f"public.user_logins refuses {self.refused[0]}{more}: fix the table, and the next run merges them"
             )
 
 
-def merge_batches(connection: psycopg.Connection) -> Merged:
+def merge_user_logins(connection: psycopg.Connection) -> Merged:
     """Merge every batch that is not merged yet, of whichever run, one transaction a batch.
 
     The connection must be in autocommit mode. A message that is there already, from a redelivery or
@@ -67,7 +67,9 @@ def merge_batches(connection: psycopg.Connection) -> Merged:
 
 def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
     with connection.transaction(), connection.cursor() as cursor:
-        lock(connection, "login_etl.merge")  # merges and rebuilds take turns, so that their inserts cannot deadlock
+        take_turn(
+            connection, "login_etl.merge"
+        )  # merges and rebuilds take turns, so that their inserts cannot deadlock
         claimed = cursor.execute(statement("batches/claim_batch"), {"batch_id": batch_id}).fetchone()
         if claimed is None:
             return Merged()
@@ -88,11 +90,14 @@ def rebuild(connection: psycopg.Connection, window: Window) -> int:
     rebuilt = 0
     days = staging_days(connection)
     if days and window.start.astimezone(UTC).date() < days[0].day:
-        log.warning("staging begins on %s: of what was sent earlier, only what came late can be rebuilt", days[0].day)
+        log.warning(
+            "staging begins on %s: of messages sent before that, only those staged since then can be rebuilt",
+            days[0].day,
+        )
     [(oldest, newest)] = connection.execute(statement("batches/staged_range")).fetchall()
     for part in window.slices(oldest, newest):
         with connection.transaction(), connection.cursor() as cursor:
-            lock(connection, "login_etl.merge")
+            take_turn(connection, "login_etl.merge")
             rebuilt += cursor.execute(statement("batches/rebuild"), {"start": part.start, "stop": part.stop}).rowcount
     log.info("rebuilt %d rows sent from %s to %s", rebuilt, window.start, window.stop)
     return rebuilt

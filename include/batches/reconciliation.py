@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import groupby
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import dict_row
 from tabulate import tabulate
 
+from include.batches import counts
+from include.batches.counts import EQUATIONS, in_words
 from include.batches.merge import Merged
 from include.warehouse.statements import statement
-
-COLUMNS = ("received", "staged", "rejected", "inserted", "already_there", "deleted", "expired", "delete_failed")
-EQUATIONS = (
-    ("received", ("staged", "rejected")),
-    ("staged", ("inserted", "already_there")),
-    ("received", ("deleted", "expired", "delete_failed")),
-)
 
 
 class Unbalanced(Exception):
@@ -27,43 +22,40 @@ class Unbalanced(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """A row of `login_etl.batches`. What has not happened yet, or was not recorded before a crash, is None."""
+    """The counts of a row of `login_etl.batches`, by name. What has not happened, or was not recorded, is None."""
 
     batch_id: int
     map_index: int
     try_number: int
-    received: int
-    staged: int
-    rejected: int
-    inserted: int | None
-    already_there: int | None
-    deleted: int | None
-    expired: int | None
-    delete_failed: int | None
+    counts: Mapping[str, int | None]
 
     def faults(self) -> Iterator[str]:
         """Each equation that does not hold, with its numbers: `batch 7: staged 3 ≠ inserted 1 + already there 1`."""
-        counts = asdict(self)
-        for total, parts in EQUATIONS:
-            if None not in (numbers := [counts[part] for part in parts]) and counts[total] != sum(numbers):
-                sums = " + ".join(f"{_spelled(part)} {counts[part]}" for part in parts)
-                yield f"batch {self.batch_id}: {total} {counts[total]} ≠ {sums}"
+        for equation in EQUATIONS:
+            total, numbers = self.counts[equation.total], [self.counts[part] for part in equation.parts]
+            if None not in numbers and total != sum(filter(None, numbers)):
+                sums = " + ".join(f"{in_words(part)} {self.counts[part]}" for part in equation.parts)
+                yield f"batch {self.batch_id}: {equation.total} {total} ≠ {sums}"
 
 
-def run_batches(connection: psycopg.Connection, run_id: str, source: str) -> list[BatchCounts]:
+def batches_of_run(connection: psycopg.Connection, run_id: str, source: str) -> list[BatchCounts]:
     """The batches of a run, in the order of its drain tasks and their tries."""
-    with connection.cursor(row_factory=class_row(BatchCounts)) as cursor:
-        return cursor.execute(statement("batches/run_batches"), {"run_id": run_id, "source": source}).fetchall()
+    with connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(statement("batches/batches_of_run"), {"run_id": run_id, "source": source}).fetchall()
+    return [
+        BatchCounts(row["batch_id"], row["map_index"], row["try_number"], {name: row[name] for name in counts.ALL})
+        for row in rows
+    ]
 
 
 def run_table(batches: Sequence[BatchCounts]) -> str:
     """A run's counts as a table for its log: one line for each try of each drain task, and their sums."""
     lines = [
-        [f"drain {index}, try {number}" if index >= 0 else f"try {number}", *_sums(list(tried))]
+        [f"drain {index}, try {number}" if index >= 0 else f"try {number}", *_sums(list(tried)).values()]
         for (index, number), tried in groupby(batches, key=lambda batch: (batch.map_index, batch.try_number))
     ]
-    headers = ["", "batches", *(name.replace("_", "\n") for name in COLUMNS)]
-    table: str = tabulate([*lines, ["this run", *_sums(batches)]], headers, intfmt=",")
+    headers = ["", "batches", *(name.replace("_", "\n") for name in counts.ALL)]
+    table: str = tabulate([*lines, ["this run", *_sums(batches).values()]], headers, intfmt=",")
     return table
 
 
@@ -75,9 +67,9 @@ def reconcile(batches: Sequence[BatchCounts], merged: Merged, reported: Mapping[
     recorded sums may be larger.
     """
     faults = [fault for batch in batches for fault in batch.faults()]
-    recorded = dict(zip(("batches", *COLUMNS), _sums(batches), strict=True))
+    recorded = _sums(batches)
     faults += [
-        f"{_spelled(name)} {count} reported by the drain tasks ≠ {recorded[name]} recorded in batches"
+        f"{in_words(name)} {count} reported by the drain tasks ≠ {recorded[name]} recorded in batches"
         for name, count in reported.items()
         if count > recorded.get(name, count)
     ]
@@ -87,9 +79,7 @@ def reconcile(batches: Sequence[BatchCounts], merged: Merged, reported: Mapping[
         raise Unbalanced("this run does not add up: " + "; ".join(faults))
 
 
-def _sums(batches: Sequence[BatchCounts]) -> list[int]:
-    return [len(batches), *(sum(getattr(batch, name) or 0 for batch in batches) for name in COLUMNS)]
-
-
-def _spelled(name: str) -> str:
-    return name.replace("_", " ")
+def _sums(batches: Sequence[BatchCounts]) -> dict[str, int]:
+    """How many batches there are, and the sum of each count; what is not known counts as 0."""
+    sums = {name: sum(batch.counts[name] or 0 for batch in batches) for name in counts.ALL}
+    return {"batches": len(batches)} | sums

@@ -1,4 +1,4 @@
-"""Rejected messages: replayed once today's parser takes them, forgotten after a while."""
+"""Rejected messages: replayed once today's parser takes them, their bodies forgotten after a while."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from uuid import UUID
 
 import psycopg
@@ -19,7 +20,7 @@ from include.events.login import Login, RejectedMessage, parse
 from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
-from include.warehouse.locks import lock
+from include.warehouse.locks import take_turn
 from include.warehouse.statements import statement
 
 log = logging.getLogger(__name__)
@@ -27,13 +28,11 @@ log = logging.getLogger(__name__)
 PAGE_MESSAGES = 1_000
 PAGE_BYTES = 16 * 2**20
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
-VALID = "valid now"
-UNREADABLE = "cannot be opened"
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rejected messages: those rejected from `start` up to, and without, `stop`, for any of `rules`.
+    """Which rejected messages: those rejected from `start` to `stop`, which is exclusive, for any of `rules`.
 
     A rule is `field: rule` as in a reason; None selects all. `limit` bounds how many of them are loaded.
     """
@@ -57,52 +56,106 @@ class Rejected:
     rejected_at: datetime
 
 
-def replay(
+class Verdict(Enum):
+    """What today's parser makes of a rejected message; the value is the name of its count."""
+
+    VALID = "valid"
+    UNREADABLE = "unreadable"  # the body cannot be opened: its key is gone, or it was damaged
+    STILL_REJECTED = "still_rejected"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a message that was rejected for `reason`; `now` says so in words."""
+
+    reason: str
+    verdict: Verdict
+    now: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A rejected message as today's parser reads it, with its login where that is valid."""
+
+    rejected: Rejected
+    outcome: Outcome
+    accepted: tuple[Message, Login] | None = None
+
+
+def replay_messages(
     connection: psycopg.Connection, keyring: Keyring, selected: Selection, *, origin: Origin, dry_run: bool
 ) -> dict[str, int]:
     """Parse rejected messages again, and stage those that are valid now, under their own message ids.
 
-    Staging a message and giving up its sealed body are one transaction, so it joins the pipeline once,
+    Staging a message and forgetting its sealed body are one transaction, so it joins the pipeline once,
     whatever crashes; should it have come in another way too, the merge recognises it. In a dry run all
     is left as it is. Returns the sums and logs them by reason.
     """
-    outcomes: Counter[tuple[str, str]] = Counter()
+    outcomes: Counter[Outcome] = Counter()
     left, last = selected.limit, None
     while left > 0:
         with connection.transaction():
             if not dry_run:
-                lock(connection, "login_etl.replay")  # replays take turns, also with one that has just been killed
-            page = _page(connection, selected, last)
+                take_turn(connection, "login_etl.replay")  # also behind one that has just been killed
+            page = _next_page(connection, selected, last)
             if not page:
                 break
-            valid, last = _parse_again(page, keyring, outcomes, limit=left)
+            readings = read_page(page, keyring, limit=left)
+            valid = [reading.accepted for reading in readings if reading.accepted]
             if valid and not dry_run:
                 batch = stage(connection, valid, [], keyring=keyring, origin=origin)
                 ids = [message.message_id for message, _ in valid]
                 connection.execute(statement("batches/mark_replayed"), {"batch_id": batch.batch_id, "message_ids": ids})
-        left -= len(valid)
-    _tell(outcomes, dry_run=dry_run, stopped=left == 0)
-    counts = Counter(valid=0, unreadable=0, still_rejected=0)
-    for (_, outcome), count in outcomes.items():
-        counts[{VALID: "valid", UNREADABLE: "unreadable"}.get(outcome, "still_rejected")] += count
+        outcomes.update(reading.outcome for reading in readings)
+        left, last = left - len(valid), readings[-1].rejected
+    _log_outcomes(outcomes, dry_run=dry_run, stopped=left == 0)
+    counts = dict.fromkeys((verdict.value for verdict in Verdict), 0)
+    for outcome, messages in outcomes.items():
+        counts[outcome.verdict.value] += messages
     staged = 0 if dry_run else counts["valid"]
     return {"opened": outcomes.total(), **counts, "received": staged, "staged": staged}
 
 
-def expire_bodies(connection: psycopg.Connection, *, days: int) -> int:
+def read_page(page: Sequence[Rejected], keyring: Keyring, *, limit: int) -> list[Reading]:
+    """Read the messages in order, up to the one that makes `limit` valid ones."""
+    readings: list[Reading] = []
+    for rejected in page:
+        readings.append(read(rejected, keyring))
+        limit -= readings[-1].outcome.verdict is Verdict.VALID
+        if not limit:
+            break
+    return readings
+
+
+def read(rejected: Rejected, keyring: Keyring) -> Reading:
+    """Open the sealed body, and parse it."""
+    try:
+        body = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
+        message = Message(rejected.message_id, rejected.sent_at, rejected.receive_count, body)
+        accepted = (message, parse(body))
+    except (InvalidTag, KeyError):
+        return Reading(rejected, Outcome(rejected.reason, Verdict.UNREADABLE, "cannot be opened"))
+    except RejectedMessage as reject:
+        return Reading(rejected, Outcome(rejected.reason, Verdict.STILL_REJECTED, reject.reason))
+    return Reading(rejected, Outcome(rejected.reason, Verdict.VALID, "valid now"), accepted)
+
+
+def forget_rejected_bodies(connection: psycopg.Connection, *, days: int) -> int:
     """Forget the bodies of messages that were rejected more than `days` ago; return how many."""
-    return connection.execute(statement("batches/expire_bodies"), {"days": days}).rowcount
+    return connection.execute(statement("batches/forget_rejected_bodies"), {"days": days}).rowcount
 
 
-def _tell(outcomes: Counter[tuple[str, str]], *, dry_run: bool, stopped: bool) -> None:
-    rows = [(reason, outcome, count) for (reason, outcome), count in sorted(outcomes.items())]
+def _log_outcomes(outcomes: Counter[Outcome], *, dry_run: bool, stopped: bool) -> None:
+    """Log how many messages of each reason came to what, as a table."""
+    rows = sorted((outcome.reason, outcome.now, messages) for outcome, messages in outcomes.items())
     table = tabulate(rows, ["rejected for", "and now", "messages"]) if rows else "no rejected message is selected"
-    log.info("%s:\n%s", "a dry run" if dry_run else "replayed", table)
+    log.info("%s:\n%s", "dry run" if dry_run else "replayed", table)
     if stopped:
-        log.warning("stopped at the limit: there may be more")
+        log.warning("stopped at the param limit: there may be more")
 
 
-def _page(connection: psycopg.Connection, selected: Selection, last: Rejected | None) -> list[Rejected]:
+def _next_page(connection: psycopg.Connection, selected: Selection, last: Rejected | None) -> list[Rejected]:
+    """The selected messages behind the last one, in order of rejection; bounded in messages and bytes."""
     with connection.cursor(row_factory=class_row(Rejected)) as cursor:
         return cursor.execute(
             statement("batches/rejected_page"),
@@ -116,27 +169,3 @@ def _page(connection: psycopg.Connection, selected: Selection, last: Rejected | 
                 "bytes": PAGE_BYTES,
             },
         ).fetchall()
-
-
-def _parse_again(
-    page: Sequence[Rejected], keyring: Keyring, outcomes: Counter[tuple[str, str]], *, limit: int
-) -> tuple[list[tuple[Message, Login]], Rejected]:
-    """At most `limit` messages that are valid now, and the last one opened.
-
-    Every message's outcome is counted under the reason of its rejection.
-    """
-    valid: list[tuple[Message, Login]] = []
-    for rejected in page:
-        outcome = VALID
-        try:
-            body = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
-            message = Message(rejected.message_id, rejected.sent_at, rejected.receive_count, body)
-            valid.append((message, parse(body)))
-        except (InvalidTag, KeyError):
-            outcome = UNREADABLE
-        except RejectedMessage as reject:
-            outcome = reject.reason
-        outcomes[rejected.reason, outcome] += 1
-        if len(valid) == limit:
-            break
-    return valid, rejected

@@ -1,28 +1,43 @@
 """Landing: one chunk of messages becomes one batch, in one transaction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import date
 
 import psycopg
+from psycopg import sql
 
 from include.events.login import Login, RejectedMessage
 from include.events.message import Message, Origin
 from include.events.version import pack_version
 from include.privacy.masking import Keyring
 from include.privacy.sealing import seal
-from include.warehouse.locks import wait_for_locks
+from include.warehouse.locks import limit_lock_waits
 from include.warehouse.statements import statement
 
-# The order of sql/copy_logins.sql. A binary COPY casts nothing.
-TYPES = ("int8", "date", "uuid", "timestamptz", *["varchar"] * 6, "int4")
-PATIENCE = "30s"  # for a lock, so that the messages can still be deleted before SQS shows them to others
+# The columns of `login_etl.staging_logins`, in the order of `staging_row`, with the types of a binary COPY, which casts
+# nothing.
+COLUMNS = {
+    "batch_id": "int8",
+    "staged_on": "date",
+    "message_id": "uuid",
+    "sent_at": "timestamptz",
+    "user_id": "varchar",
+    "device_type": "varchar",
+    "masked_ip": "varchar",
+    "masked_device_id": "varchar",
+    "locale": "varchar",
+    "app_version_text": "varchar",
+    "app_version": "int4",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One committed batch; received = staged + rejected."""
+    """One committed batch, and the UTC day whose partition has its rows; received = staged + rejected."""
 
     batch_id: int
+    staged_on: date
     received: int
     staged: int
     rejected: int
@@ -43,59 +58,81 @@ def stage(
     is ignored, unless the body of the first is forgotten. Needs today's partition of the staging
     table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
-    messages = [message for message, _ in (*logins, *rejects)]
     with connection.transaction(), connection.cursor() as cursor:
-        wait_for_locks(connection, at_most=PATIENCE)
-        cursor.execute(
-            statement("batches/insert_batch"),
+        limit_lock_waits(connection, "staging")
+        batch = insert_batch(cursor, logins, rejects, kid=keyring.kid, origin=origin)
+        copy_logins(cursor, batch, logins, keyring)
+        insert_rejected(cursor, batch, rejects, keyring)
+    return batch
+
+
+def insert_batch(
+    cursor: psycopg.Cursor,
+    logins: Sequence[tuple[Message, Login]],
+    rejects: Sequence[tuple[Message, RejectedMessage]],
+    *,
+    kid: str,
+    origin: Origin,
+) -> Batch:
+    """The batch's own row; the database gives it its number and its day."""
+    sent = [message.sent_at for message, _ in (*logins, *rejects)]
+    counts = {"received": len(sent), "staged": len(logins), "rejected": len(rejects)}
+    cursor.execute(
+        statement("batches/insert_batch"),
+        {**asdict(origin), **counts, "kid": kid, "oldest_sent_at": min(sent), "newest_sent_at": max(sent)},
+    )
+    [(batch_id, staged_on)] = cursor.fetchall()
+    return Batch(batch_id, staged_on, **counts)
+
+
+def copy_logins(
+    cursor: psycopg.Cursor, batch: Batch, logins: Sequence[tuple[Message, Login]], keyring: Keyring
+) -> None:
+    """The logins, masked."""
+    columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
+    with cursor.copy(statement("batches/copy_logins").format(columns=columns)) as copy:
+        copy.set_types(list(COLUMNS.values()))
+        for message, login in logins:
+            copy.write_row(staging_row(batch, message, login, keyring))
+
+
+def staging_row(batch: Batch, message: Message, login: Login, keyring: Keyring) -> tuple[object, ...]:
+    """The values of COLUMNS."""
+    return (
+        batch.batch_id,
+        batch.staged_on,
+        message.message_id,
+        message.sent_at,
+        login.user_id,
+        login.device_type,
+        keyring.mask(login.ip, field="ip"),
+        keyring.mask(login.device_id, field="device_id"),
+        login.locale,
+        login.app_version,
+        None if login.app_version is None else pack_version(login.app_version),
+    )
+
+
+def insert_rejected(
+    cursor: psycopg.Cursor, batch: Batch, rejects: Sequence[tuple[Message, RejectedMessage]], keyring: Keyring
+) -> None:
+    """The rejected messages: why, and the whole body, sealed."""
+    kid, key = keyring.kid, keyring.key(keyring.kid)
+    # In order, so that two drains that hold the same messages cannot deadlock.
+    in_order = sorted(rejects, key=lambda pair: pair[0].message_id)
+    cursor.executemany(
+        statement("batches/insert_rejected"),
+        [
             {
-                "source": origin.source,
-                "run_id": origin.run_id,
-                "map_index": origin.map_index,
-                "try_number": origin.try_number,
-                "kid": keyring.kid,
-                "received": len(messages),
-                "staged": len(logins),
-                "rejected": len(rejects),
-                "oldest_sent_at": min(message.sent_at for message in messages),
-                "newest_sent_at": max(message.sent_at for message in messages),
-                "started_at": origin.started_at,
-            },
-        )
-        [(batch_id, staged_on)] = cursor.fetchall()
-        with cursor.copy(statement("batches/copy_logins")) as copy:
-            copy.set_types(TYPES)
-            for message, login in logins:
-                copy.write_row(
-                    (
-                        batch_id,
-                        staged_on,
-                        message.message_id,
-                        message.sent_at,
-                        login.user_id,
-                        login.device_type,
-                        keyring.mask(login.ip, field="ip"),
-                        keyring.mask(login.device_id, field="device_id"),
-                        login.locale,
-                        login.app_version,
-                        None if login.app_version is None else pack_version(login.app_version),
-                    )
-                )
-        cursor.executemany(
-            statement("batches/insert_rejected"),
-            [
-                {
-                    "message_id": message.message_id,
-                    "batch_id": batch_id,
-                    "sent_at": message.sent_at,
-                    "receive_count": message.receive_count,
-                    "reason": reject.reason,
-                    "fields": reject.fields,
-                    "kid": keyring.kid,
-                    "sealed_body": seal(message.body, key=keyring.key(keyring.kid), message_id=message.message_id),
-                }
-                # In order, so that two drains that hold the same messages cannot deadlock.
-                for message, reject in sorted(rejects, key=lambda pair: pair[0].message_id)
-            ],
-        )
-    return Batch(batch_id, len(messages), len(logins), len(rejects))
+                "message_id": message.message_id,
+                "batch_id": batch.batch_id,
+                "sent_at": message.sent_at,
+                "receive_count": message.receive_count,
+                "reason": reject.reason,
+                "fields": reject.fields,
+                "kid": kid,
+                "sealed_body": seal(message.body, key=key, message_id=message.message_id),
+            }
+            for message, reject in in_order
+        ],
+    )

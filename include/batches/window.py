@@ -11,7 +11,7 @@ SLICE = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Sent times from `start` up to, and without, `stop`."""
+    """Sent times from `start` to `stop`, which is exclusive."""
 
     start: datetime
     stop: datetime

@@ -8,7 +8,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import repeat
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -17,7 +16,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from include.events.message import Message
 from include.failures import SetupError
-from include.sqs.errors import DENIED, error_name, explained, unusable
+from include.sqs.errors import DENIED, error_name, setup_error, setup_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -39,6 +38,19 @@ DELETE_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue, and the client that asks it. Threads may share both."""
+
+    client: SQSClient
+    url: str
+
+    @property
+    def is_fifo(self) -> bool:
+        """Whether it shows nothing more of a message group until what it has shown is deleted; SQS fixes the name."""
+        return self.url.endswith(".fifo")
+
+
+@dataclass(frozen=True, slots=True)
 class Received(Message):
     """A message that SQS hides from others until `expires_at`, on the monotonic clock."""
 
@@ -51,48 +63,52 @@ class Deletes:
     """What became of a chunk's deletes: done, failed after retries, too late for the receipt handle."""
 
     deleted: int = 0
-    failed: int = 0
+    delete_failed: int = 0
     expired: int = 0
 
     def __add__(self, other: Deletes) -> Deletes:
-        return Deletes(self.deleted + other.deleted, self.failed + other.failed, self.expired + other.expired)
+        return Deletes(
+            deleted=self.deleted + other.deleted,
+            delete_failed=self.delete_failed + other.delete_failed,
+            expired=self.expired + other.expired,
+        )
 
 
-def backlog(sqs: SQSClient, queue_url: str) -> int:
+def backlog(queue: Queue) -> int:
     """About how many messages can be received now. Takes none, and raises no receive count."""
-    with explained(queue_url):
-        answer = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"])
+    with setup_errors(queue.url):
+        answer = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["ApproximateNumberOfMessages"])
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
-def receive_once(sqs: SQSClient, queue_url: str, size: int) -> list[Received]:
+def receive_once(queue: Queue, size: int) -> list[Received]:
     """At most `size` messages, ten at most; none where a long poll finds none."""
     call: ReceiveMessageRequestTypeDef = {
-        "QueueUrl": queue_url,
+        "QueueUrl": queue.url,
         "MaxNumberOfMessages": size,
         "WaitTimeSeconds": WAIT_SECONDS,
         "VisibilityTimeout": VISIBILITY_SECONDS,
         "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
     }
-    if queue_url.endswith(".fifo"):
+    if queue.is_fifo:
         # When the answer is lost, botocore's next try gets the same messages, instead of a group that is locked
         # until they time out.
         call["ReceiveRequestAttemptId"] = str(uuid4())
-    messages = _received(sqs, call)
+    messages = _received(queue, call)
     if messages is None:  # raised here, because a traceback that shows local variables shows no body here
         raise SetupError(
-            f"{queue_url} gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: "
+            f"{queue.url} gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: "
             "check that endpoint_url in connection aws_sqs is an SQS server's"
         )
     return messages
 
 
-def _received(sqs: SQSClient, call: ReceiveMessageRequestTypeDef) -> list[Received] | None:
+def _received(queue: Queue, call: ReceiveMessageRequestTypeDef) -> list[Received] | None:
     """The messages of one receive call; None where the answer cannot be read."""
     expires_at = monotonic() + VISIBILITY_SECONDS  # SQS starts to hide a message no earlier than now
-    with explained(call["QueueUrl"]):
+    with setup_errors(queue.url):
         try:
-            return [_message(raw, expires_at) for raw in sqs.receive_message(**call).get("Messages", [])]
+            return [_message(raw, expires_at) for raw in queue.client.receive_message(**call).get("Messages", [])]
         except (KeyError, ValueError):
             return None
 
@@ -109,25 +125,25 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
     )
 
 
-def delete(
-    sqs: SQSClient, queue_url: str, messages: Sequence[Received], *, threads: int, pool: Executor
-) -> Iterator[Deletes]:
-    """Start to delete landed messages, ten a call, in as many of the pool's threads; give what became of them.
+def delete(queue: Queue, messages: Sequence[Received], *, threads: int, pool: Executor) -> Iterator[Deletes]:
+    """Start to delete landed messages, ten a call, in at most `threads` of the pool's; give what became of them.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
     What stays on the queue is received again and recognised by its message id, so a call that fails,
     after botocore's retries, is counted and no error. SetupError where deleting is not allowed.
     """
-    groups = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
-    shared = iter(groups)  # each thread takes the next one: a future for each would cost more than the rest of this
-    return pool.map(partial(_delete_groups, sqs, queue_url), repeat(shared, min(threads, len(groups))))
+    tens = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
+    threads = min(threads, len(tens))
+    # A slice for each thread: a future for each ten would cost more than the rest of this.
+    return pool.map(partial(_delete_tens, queue), [tens[number::threads] for number in range(threads)])
 
 
-def _delete_groups(sqs: SQSClient, queue_url: str, groups: Iterator[Sequence[Received]]) -> Deletes:
-    return sum((_delete_call(sqs, queue_url, group) for group in groups), start=Deletes())
+def _delete_tens(queue: Queue, tens: Sequence[Sequence[Received]]) -> Deletes:
+    """Delete one ten after the other."""
+    return sum((_delete_ten(queue, ten) for ten in tens), start=Deletes())
 
 
-def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -> Deletes:
+def _delete_ten(queue: Queue, messages: Sequence[Received]) -> Deletes:
     """Delete at most ten messages; SQS answers 200 and says of each whether it is deleted, which is read here."""
     done = Deletes()
     for attempt in range(DELETE_TRIES):
@@ -140,9 +156,9 @@ def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -
         if not messages:
             break
         try:
-            answer = delete_once(sqs, queue_url, [message.receipt_handle for message in messages])
+            answer = delete_once(queue, [message.receipt_handle for message in messages])
         except (ClientError, BotoCoreError) as error:
-            log.warning("%d landed messages could not be deleted: %s", len(messages), error_name(error))
+            log.warning("%d staged messages could not be deleted from the queue: %s", len(messages), error_name(error))
             break
         deleted = {entry["Id"] for entry in answer.get("Successful", [])}
         dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
@@ -150,17 +166,17 @@ def _delete_call(sqs: SQSClient, queue_url: str, messages: Sequence[Received]) -
         messages = [message for number, message in enumerate(messages) if str(number) not in deleted | dead]
         if not messages:
             break
-    return done + Deletes(failed=len(messages))
+    return done + Deletes(delete_failed=len(messages))
 
 
-def delete_once(sqs: SQSClient, queue_url: str, handles: list[str]) -> DeleteMessageBatchResultTypeDef:
+def delete_once(queue: Queue, handles: list[str]) -> DeleteMessageBatchResultTypeDef:
     """Ask once to delete at most ten messages, whose ids are 0, 1, …; SetupError where deleting is not allowed."""
     entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
         {"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)
     ]
-    with explained(queue_url):
-        answer = sqs.delete_message_batch(QueueUrl=queue_url, Entries=entries)
+    with setup_errors(queue.url):
+        answer = queue.client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
     for failure in answer.get("Failed", []):
         if failure["Code"] in DENIED:
-            raise SetupError(unusable(queue_url, "DeleteMessageBatch", failure["Code"]))
+            raise setup_error(queue.url, "DeleteMessageBatch", failure["Code"])
     return answer

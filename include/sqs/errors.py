@@ -1,4 +1,4 @@
-"""What AWS's error codes mean for the set-up: which ones somebody has to mend, and how."""
+"""What AWS's error codes mean for the set-up: which ones somebody has to fix, and how."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from include.failures import SetupError
 
 DENIED = {"AccessDenied", "AccessDeniedException", "KMS.AccessDeniedException", "KmsAccessDenied"}
-UNUSABLE = DENIED | {
+WRONG_SETUP = DENIED | {
     "KmsDisabled",
     "KmsInvalidKeyUsage",
     "KmsInvalidState",
@@ -30,7 +30,7 @@ def error_name(error: ClientError | BotoCoreError) -> str:
 
 
 @contextmanager
-def explained(subject: str) -> Iterator[None]:
+def setup_errors(subject: str) -> Iterator[None]:
     """Turn what AWS says of a wrong queue, key or policy into a SetupError, which is not retried.
 
     `subject` is what was asked about: a queue's URL, or a connection. botocore has one ClientError
@@ -41,23 +41,25 @@ def explained(subject: str) -> Iterator[None]:
         yield
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        if code not in UNUSABLE:
+        if code not in WRONG_SETUP:
             raise
-        raise SetupError(unusable(subject, error.operation_name, code)) from None
+        raise setup_error(subject, error.operation_name, code) from None
     except NoCredentialsError:
-        raise SetupError("connection aws_sqs: no credentials found: set login and password, or give a role") from None
+        raise SetupError(
+            "connection aws_sqs: no credentials found: set login and password, or run with a role"
+        ) from None
 
 
-def unusable(subject: str, operation: str, code: str) -> str:
-    """What AWS answered, and what to mend, as one sentence."""
+def setup_error(subject: str, operation: str, code: str) -> SetupError:
+    """What AWS answered, and how to fix it, in one sentence."""
     if operation.startswith("Assume"):
-        mend = "check role_arn in connection aws_sqs, and that role's trust policy"
+        fix = "check role_arn in connection aws_sqs, and that role's trust policy"
     elif "Access" in code:
-        mend = f"allow sqs:{operation.removesuffix('Batch')} on it (and kms:Decrypt on its key)"
+        fix = f"allow sqs:{operation.removesuffix('Batch')} on it (and kms:Decrypt on its key)"
     elif code.startswith("Kms"):
-        mend = "check the key that encrypts it"
+        fix = "check the key that encrypts it"
     elif "Queue" in code or code == "InvalidAddress":
-        mend = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
+        fix = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
     else:
-        mend = "check login, password and region_name in connection aws_sqs"
-    return f"AWS answered {code} to {operation} on {subject}: {mend}"
+        fix = "check login, password and region_name in connection aws_sqs"
+    return SetupError(f"AWS answered {code} to {operation} on {subject}: {fix}")

@@ -17,14 +17,14 @@ class Share(TypedDict):
     threads: int
 
 
-def plan_shares(backlog: int, *, max_messages: int, max_workers: int) -> list[Share]:
+def plan_drain(backlog: int, *, max_messages: int, max_workers: int) -> list[Share]:
     """Shares for 1 to `max_workers` drain tasks, none for an empty queue.
 
     - One worker for each 12,500 messages that wait, at most `max_workers`.
     - One thread for each 500 of a worker's, at most 32.
     - Each may take an equal part of `max_messages`, however many wait: the backlog is approximate.
 
-    >>> plan_shares(4_000, max_messages=100_000, max_workers=4)
+    >>> plan_drain(4_000, max_messages=100_000, max_workers=4)
     [{'messages': 100000, 'threads': 8}]
     """
     if backlog < 1:

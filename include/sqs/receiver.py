@@ -1,21 +1,33 @@
-"""Receiving ahead: messages are on their way while the caller lands those before them."""
+"""Receiving ahead: messages are on their way while the caller lands those before them.
+
+                 ┌─ at most `threads` calls in a pool ─┐
+    unclaimed ──►│ running ──► growing chunk ──► ready │──► the caller
+                 └─────────────────────────────────────┘
+
+A call claims messages before it starts, and gives back those that it did not bring. What it brings goes into the
+growing chunk. That becomes ready when it is full, when it is old, or when nothing more comes. Whoever changes
+something starts the calls for which there is room then: a call that ends, and the caller when it takes a chunk.
+
+While nobody holds the lock,
+
+- `unclaimed`, what running calls have claimed, and what was received add up to `limit`;
+- what was received and is not taken by the caller, with what running calls may bring, fits into CHUNKS_AHEAD chunks,
+  going by the largest answer of late; but one call always runs when there is nothing else;
+- the end is ready once no call runs and none will be started, and then nothing comes after it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 from sys import getsizeof
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING
 
-from include.sqs.calls import CALL_SIZE, Received, receive_once
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
+from include.sqs.calls import CALL_SIZE, Queue, Received, receive_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +43,78 @@ CHUNK = ChunkBounds()
 CHUNKS_AHEAD = 2  # so that no thread has to wait while the caller lands one
 
 
+@dataclass(slots=True)
+class Chunk:
+    """Messages in the order of their arrival, the bytes of their bodies, and when the first call brought some."""
+
+    messages: list[Received] = field(default_factory=list)
+    bytes: int = 0
+    began: float = 0.0
+
+    def is_full(self, bounds: ChunkBounds) -> bool:
+        """Whether it has as many messages or bytes as a chunk may have."""
+        return len(self.messages) >= bounds.messages or self.bytes >= bounds.bytes
+
+    def age(self) -> float:
+        """For how many seconds its first message has been waiting; 0 for an empty one."""
+        return monotonic() - self.began if self.messages else 0
+
+
+@dataclass(slots=True)
+class State:
+    """What the calls and the caller share; whoever reads or writes it holds the lock."""
+
+    # Messages that may still be received, and that no call has been started for.
+    unclaimed: int
+    # Calls that have been started and have not ended.
+    running: int = 0
+    # Whether calls may be started; once it is False it stays so.
+    open: bool = True
+    # The first error of a call.
+    failure: BaseException | None = None
+    # What was received and is not ready yet.
+    growing: Chunk = field(default_factory=Chunk)
+    # What was received and is not taken by the caller, growing or ready.
+    waiting_messages: int = 0
+    waiting_bytes: int = 0
+    # The bytes of the largest answer, which each smaller one lowers by an eighth; 0 until a call has brought something.
+    largest_answer: int = 0
+    # When a call last brought something (monotonic seconds).
+    brought_at: float = 0.0
+
+    def is_queue_empty(self, asked: float, answered: float) -> bool:
+        """Whether a call that waited between these moments and found nothing shows that there is nothing.
+
+        Not when another call brought something in the second half of its wait: messages are still coming in then, and
+        SQS may have given that one all there was at the moment.
+        """
+        return self.brought_at <= (asked + answered) / 2
+
+    def has_room(self, bounds: ChunkBounds) -> bool:
+        """Whether what one more call brings should fit; one call's does as long as nobody knows how much that is."""
+        if not self.running and not self.waiting_messages:
+            return True
+        calls = self.running + 1
+        return (
+            self.largest_answer > 0
+            and self.waiting_messages + calls * CALL_SIZE <= CHUNKS_AHEAD * bounds.messages
+            and self.waiting_bytes + calls * self.largest_answer <= CHUNKS_AHEAD * bounds.bytes
+        )
+
+    def take_in(self, messages: list[Received], size: int, *, at: float) -> None:
+        """Add what a call brought, whose bodies have `size` bytes."""
+        if not self.growing.messages:
+            self.growing.began = at
+        self.growing.messages += messages
+        self.growing.bytes += size
+        self.waiting_messages += len(messages)
+        self.waiting_bytes += size
+        self.largest_answer = max(size, self.largest_answer * 7 // 8)
+        self.brought_at = at
+
+
 def receive(
-    sqs: SQSClient,
-    queue_url: str,
-    *,
-    limit: int,
-    deadline: float,
-    threads: int,
-    pool: Executor,
-    bounds: ChunkBounds = CHUNK,
+    queue: Queue, *, limit: int, deadline: float, threads: int, pool: Executor, bounds: ChunkBounds = CHUNK
 ) -> Generator[list[Received], None, None]:
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
@@ -53,26 +128,20 @@ def receive(
     A FIFO queue shows the rest of a message group only once what it has shown is deleted. So there an
     empty answer ends only a pass: the caller must have deleted all its chunks when it asks for the next.
     """
+    call = partial(receive_once, queue)
     while True:
-        receiver = Receiver(
-            partial(receive_once, sqs, queue_url),
-            limit=limit,
-            deadline=deadline,
-            threads=threads,
-            pool=pool,
-            bounds=bounds,
-        )
+        receiver = Receiver(call, limit=limit, deadline=deadline, threads=threads, pool=pool, bounds=bounds)
         try:
             yield from receiver.chunks()
         finally:
             receiver.close()
-        limit -= receiver.received
-        if not (queue_url.endswith(".fifo") and receiver.received):
+        limit -= receiver.handed_over
+        if not queue.is_fifo or not receiver.handed_over:
             return
 
 
 class Receiver:
-    """Receive calls in a pool, and the messages that they have brought.
+    """Receive calls in a pool, and the messages that they bring, as chunks.
 
     `call` is given how many messages it may receive, and waits a while for one where there are none.
     """
@@ -87,111 +156,96 @@ class Receiver:
         pool: Executor,
         bounds: ChunkBounds,
     ) -> None:
-        self.received = 0  # and handed over
-        self._call, self._deadline, self._threads, self._pool, self._bounds = call, deadline, threads, pool, bounds
-        self._ready: SimpleQueue[tuple[list[Received], int] | None] = SimpleQueue()  # chunks and their bytes; the end
-        self._lock = Lock()  # guards what follows
-        self._open = True
-        self._failure: BaseException | None = None
-        self._unclaimed = limit  # messages that no call has been started for
-        self._running = 0  # calls
-        self._chunk: list[Received] = []  # what is not ready yet, its bytes, and when the first of it came
-        self._chunk_bytes = 0
-        self._began = 0.0
-        self._messages = self._bytes = 0  # received, and not handed over
-        self._largest = 0  # bytes that one call has brought lately; 0 until one has
-        self._brought_at = 0.0  # when a call last brought something
+        self.handed_over = 0  # messages that the caller has taken
+        self._call = call
+        self._deadline = deadline
+        self._threads = threads
+        self._pool = pool
+        self._bounds = bounds
+        self._lock = Lock()
+        self._state = State(unclaimed=limit)
+        self._ready: SimpleQueue[Chunk | None] = SimpleQueue()  # in order; None is the end
 
     def chunks(self) -> Iterator[list[Received]]:
         """Yield what the calls bring until the last one has ended; then raise the first error among them."""
-        while True:
-            with self._lock:
-                self._go_on()
-                age = monotonic() - self._began if self._chunk else 0
-            try:
-                ready = self._ready.get(timeout=max(0, self._bounds.seconds - age))
-            except Empty:
-                with self._lock:
-                    if monotonic() - self._began >= self._bounds.seconds:
-                        self._cut()
-                continue
-            if ready is None:
-                break
-            chunk, size = ready
-            with self._lock:
-                self.received += len(chunk)
-                self._messages -= len(chunk)
-                self._bytes -= size
-                self._go_on()
-            yield chunk
-        if self._failure:
-            raise self._failure
+        while (chunk := self._next_chunk()) is not None:
+            yield chunk.messages
+        if self._state.failure:
+            raise self._state.failure
 
     def close(self) -> None:
         """Start no more calls; those that run end by themselves."""
         with self._lock:
-            self._open = False
+            self._state.open = False
 
-    def _go_on(self) -> None:
-        """Start as many calls as are allowed and fit; where the last one has ended, say so."""
-        more = self._open and self._unclaimed > 0 and monotonic() < self._deadline
-        while more and self._running < self._threads and self._fits():
-            size = min(CALL_SIZE, self._unclaimed)
-            self._unclaimed -= size
-            self._running += 1
+    def _next_chunk(self) -> Chunk | None:
+        """Wait for the next chunk, and start the calls for which it makes room; None at the end."""
+        with self._lock:
+            self._start_calls()
+        while True:
+            with self._lock:
+                patience = max(0, self._bounds.seconds - self._state.growing.age())
+            try:
+                chunk = self._ready.get(timeout=patience)
+                break
+            except Empty:
+                with self._lock:
+                    if self._state.growing.age() >= self._bounds.seconds:
+                        self._make_ready()
+                    self._start_calls()
+        if chunk is not None:
+            with self._lock:
+                self.handed_over += len(chunk.messages)
+                self._state.waiting_messages -= len(chunk.messages)
+                self._state.waiting_bytes -= chunk.bytes
+                self._start_calls()
+        return chunk
+
+    def _start_calls(self) -> None:
+        """Start the calls that are allowed and have room; where none runs then, and none may, this is the end."""
+        state = self._state
+        while self._may_start() and state.running < self._threads and state.has_room(self._bounds):
+            size = min(CALL_SIZE, state.unclaimed)
+            state.unclaimed -= size
+            state.running += 1
             self._pool.submit(self._run, size)
-            more = self._unclaimed > 0
-        if not self._running:
-            self._cut()
-            if not more:
+        if not state.running:
+            self._make_ready()
+            if not self._may_start():
                 self._ready.put(None)
 
-    def _fits(self) -> bool:
-        """Whether one more call's messages should fit, going by the largest answer of late; one call at first."""
-        calls = self._running + 1
-        return not (self._running or self._messages) or (
-            self._largest > 0
-            and self._messages + calls * CALL_SIZE <= CHUNKS_AHEAD * self._bounds.messages
-            and self._bytes + calls * self._largest <= CHUNKS_AHEAD * self._bounds.bytes
-        )
+    def _may_start(self) -> bool:
+        """Whether there is anything that one more call may receive, and time for it."""
+        return self._state.open and self._state.unclaimed > 0 and monotonic() < self._deadline
+
+    def _make_ready(self) -> None:
+        """Let the caller have what has been received so far."""
+        if self._state.growing.messages:
+            self._ready.put(self._state.growing)
+            self._state.growing = Chunk()
 
     def _run(self, size: int) -> None:
+        """One call, in a thread of the pool."""
         messages: list[Received] = []
         brought, failure = 0, None
-        started = monotonic()
+        asked = monotonic()
         try:
             messages = self._call(size)
             brought = sum(getsizeof(message.body) for message in messages)
         except BaseException as error:  # noqa: BLE001 - chunks() raises it, after what the other calls have brought
             failure = error
-        ended = monotonic()
+        answered = monotonic()
         with self._lock:
-            self._running -= 1
-            self._unclaimed += size - len(messages)
-            if messages:
-                self._add(messages, brought, at=ended)
-            elif self._brought_at <= (started + ended) / 2:  # no other call found more while this one waited
-                self._open = False
+            state = self._state
+            state.running -= 1
+            state.unclaimed += size - len(messages)
             if failure:
-                self._failure = self._failure or failure
-                self._open = False
-            self._go_on()
-
-    def _add(self, messages: list[Received], size: int, *, at: float) -> None:
-        """Take in what a call has brought."""
-        if not self._chunk:
-            self._began = at
-        self._chunk += messages
-        self._chunk_bytes += size
-        self._messages += len(messages)
-        self._bytes += size
-        self._largest = max(size, self._largest * 7 // 8)
-        self._brought_at = at
-        if len(self._chunk) >= self._bounds.messages or self._chunk_bytes >= self._bounds.bytes:
-            self._cut()
-
-    def _cut(self) -> None:
-        """What has been received so far is a chunk."""
-        if self._chunk:
-            self._ready.put((self._chunk, self._chunk_bytes))
-            self._chunk, self._chunk_bytes = [], 0
+                state.failure = state.failure or failure
+                state.open = False
+            elif messages:
+                state.take_in(messages, brought, at=answered)
+                if state.growing.is_full(self._bounds):
+                    self._make_ready()
+            elif state.is_queue_empty(asked, answered):
+                state.open = False
+            self._start_calls()

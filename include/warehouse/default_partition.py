@@ -27,12 +27,12 @@ def empty_default_partition(
 ) -> dict[str, str]:
     """Give the rows in the default partition the months they belong to, one transaction a month; say how many moved.
 
-    Months are made from ten years before today (UTC) to `months` after it. TimeoutError, at once, where
+    Months are created from ten years before today (UTC) to `months` after it. TimeoutError, at once, where
     somebody keeps the table locked. SetupError, once all that can be moved is moved, where a person must
-    mend the rows' dates, or a table that has a month's name.
+    correct the rows' dates, or a table has a month's name.
     """
     if not has_months(connection):
-        return {"default partition": "none: public.user_logins is not partitioned by us, and left alone"}
+        return {"default partition": "none: public.user_logins is not partitioned by this project"}
     this_month = logins_month(today or datetime.now(UTC).date()).start
     limits = {
         "oldest": this_month.replace(year=this_month.year - YEARS_BACK),
@@ -44,7 +44,7 @@ def empty_default_partition(
     for month, rows, oldest, newest in connection.execute(statement("warehouse/default_months"), limits).fetchall():
         if month is None:
             dates = f"dated {oldest} to {newest}" if oldest else "without a date"
-            faults.append(f"{rows} rows {dates} belong to no month that is made: correct create_date or delete them")
+            faults.append(f"{rows} rows {dates}, for which no month is created: correct create_date or delete them")
             continue
         partition = logins_month(month)
         try:
@@ -53,14 +53,14 @@ def empty_default_partition(
             locked = f"rows from {month:%Y-%m} on"
             break  # it is one table: whoever else reads it must not wait behind us again for each month
         if moved is None:
-            faults.append(f"{rows} rows of {month:%Y-%m}: a table {partition.name} is there: attach or rename it")
+            faults.append(f"{rows} rows of {month:%Y-%m}, because a table {partition.name} exists: attach or rename it")
         else:
             log.info("moved %d rows from the default partition to %s", moved, partition.name)
-            done[partition.name] = f"made, {moved:,} rows moved in from the default partition"
+            done[partition.name] = f"created, {moved:,} rows moved from the default partition"
     for stuck in filter(None, (locked, *faults)):
-        log.warning("left in public.user_logins_default: %s", stuck)
+        log.warning("still in public.user_logins_default: %s", stuck)
     if locked:
-        raise TimeoutError(f"public.user_logins is locked by somebody; in its default partition wait {locked}")
+        raise TimeoutError(f"public.user_logins is locked by somebody: {locked} are still in the default partition")
     if faults:
-        raise SetupError(f"connection warehouse: in public.user_logins_default are {'; '.join(faults)}")
+        raise SetupError(f"connection warehouse: still in public.user_logins_default: {'; '.join(faults)}")
     return done or {"default partition": "empty"}

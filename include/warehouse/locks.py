@@ -1,4 +1,7 @@
-"""Locks within a transaction: whose turn it is, and how long to wait for it."""
+"""Locks within a transaction: whose turn it is, and how long to wait for it.
+
+All are of the transaction, so that they work through PgBouncer in transaction mode.
+"""
 
 from typing import Literal
 
@@ -6,18 +9,26 @@ import psycopg
 
 from include.warehouse.statements import statement
 
-Name = Literal["login_etl.merge", "login_etl.replay", "login_etl.ddl"]
+Turn = Literal["login_etl.merge", "login_etl.replay", "login_etl.ddl"]
+Wait = Literal["turn", "staging", "migration", "partition"]
+
+# How long a statement may wait for a lock: whoever comes while we wait, waits behind us.
+WAITS: dict[Wait, str] = {
+    "turn": "5min",  # for another merge, replay or migration of ours to end
+    "staging": "30s",  # so that the messages can still be deleted before SQS shows them to others
+    "migration": "10s",  # on a table that others use; a retry comes later
+    "partition": "3s",  # drains, which have 30, and readers wait behind us
+}
 
 
-def lock(connection: psycopg.Connection, name: Name, *, patience: str = "5min") -> None:
+def take_turn(connection: psycopg.Connection, turn: Turn) -> None:
     """Wait for our turn, and keep it to the end of the transaction.
 
-    Advisory and of the transaction, so it works through PgBouncer in transaction mode. psycopg's
-    LockNotAvailable when it takes longer than `patience`, also for what is locked afterwards.
+    psycopg's LockNotAvailable when it takes too long, also for what is locked afterwards.
     """
-    connection.execute(statement("warehouse/lock"), {"name": name, "patience": patience})
+    connection.execute(statement("warehouse/take_turn"), {"turn": turn, "wait": WAITS["turn"]})
 
 
-def wait_for_locks(connection: psycopg.Connection, *, at_most: str) -> None:
-    """Let no statement of the transaction wait longer for a lock: whoever comes while we wait, waits behind us."""
-    connection.execute(statement("warehouse/lock_timeout"), {"patience": at_most})
+def limit_lock_waits(connection: psycopg.Connection, wait: Wait) -> None:
+    """Let no statement of the transaction wait longer for a lock: psycopg's LockNotAvailable then."""
+    connection.execute(statement("warehouse/limit_lock_waits"), {"wait": WAITS[wait]})

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 
 from include.failures import SetupError
-from include.warehouse.locks import lock, wait_for_locks
+from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import FOLDER, read_sql, statement
 
 MIGRATIONS = FOLDER / "migrations"
@@ -21,8 +21,8 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     applied: list[str] = []
     for path in pending(connection, folder):
         with connection.transaction():
-            lock(connection, "login_etl.ddl")
-            wait_for_locks(connection, at_most="10s")  # on an adopted table; a retry comes later
+            take_turn(connection, "login_etl.ddl")
+            limit_lock_waits(connection, "migration")
             if path not in pending(connection, folder):
                 continue
             try:

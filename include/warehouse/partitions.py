@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
-from include.warehouse.locks import lock, wait_for_locks
+from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import statement
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One range of days, `start` up to and without `stop`, of a partitioned table."""
+    """One range of days of a partitioned table, from `start` to `stop`, which is exclusive."""
 
     schema: str
     table: str
@@ -64,7 +64,7 @@ def needed(today: date, *, months: int = 1, days: int = 1) -> list[Partition]:
 def make_partitions(
     connection: psycopg.Connection, today: date | None = None, *, months: int = 1, days: int = 1
 ) -> list[str]:
-    """Make the partitions needed from today (UTC) on that are missing, and return their names.
+    """Create the partitions needed from today (UTC) on that are missing, and return their names.
 
     The connection must be in autocommit mode. One query where nothing is missing. A table that is
     not partitioned by our column (an adopted one) gets none. A month of
@@ -97,10 +97,10 @@ def make_partition(connection: psycopg.Connection, partition: Partition) -> int 
     with connection.transaction():
         if partition.table == "user_logins":
             # A row on its way into the default partition would be refused there as soon as its month is attached.
-            lock(connection, "login_etl.merge")
-        lock(connection, "login_etl.ddl")
-        wait_for_locks(connection, at_most="3s")
-        return _make(connection, partition) if _missing(connection, [partition]) else None
+            take_turn(connection, "login_etl.merge")
+        take_turn(connection, "login_etl.ddl")
+        limit_lock_waits(connection, "partition")
+        return _create_and_attach(connection, partition) if _missing(connection, [partition]) else None
 
 
 def staging_days(connection: psycopg.Connection) -> list[StagingDay]:
@@ -110,6 +110,7 @@ def staging_days(connection: psycopg.Connection) -> list[StagingDay]:
 
 
 def _missing(connection: psycopg.Connection, partitions: list[Partition]) -> list[Partition]:
+    """Those of the partitions that are not there, of tables that we partition."""
     rows = connection.execute(
         statement("warehouse/missing_partitions"),
         {
@@ -122,7 +123,7 @@ def _missing(connection: psycopg.Connection, partitions: list[Partition]) -> lis
     return [partition for partition in partitions if partition.name in names]
 
 
-def _make(connection: psycopg.Connection, partition: Partition) -> int:
+def _create_and_attach(connection: psycopg.Connection, partition: Partition) -> int:
     """Make the table aside, move in what the default partition holds of its range, attach it; return the rows moved.
 
     CREATE … PARTITION OF would lock everybody out of the whole table, ATTACH does so only for the
@@ -139,6 +140,6 @@ def _make(connection: psycopg.Connection, partition: Partition) -> int:
     moved = 0
     if partition.table == "user_logins":
         connection.execute(statement("warehouse/lock_default_partition").format(**names))
-        moved = connection.execute(statement("warehouse/empty_default_partition").format(**names)).rowcount
+        moved = connection.execute(statement("warehouse/move_from_default_partition").format(**names)).rowcount
     connection.execute(statement("warehouse/attach_partition").format(**names))
     return moved

@@ -8,14 +8,14 @@ from tabulate import tabulate
 from include.warehouse.statements import statement
 
 
-def maintenance_table(parts: Mapping[str, Mapping[str, str] | None]) -> str:
-    """One line for each thing that a part did or left; a part without an account has failed, and its log says why."""
+def outcome_table(tasks: Mapping[str, Mapping[str, str] | None]) -> str:
+    """One line for each thing that a task did or left; a task that returned None has failed."""
     lines = [
-        (part, thing, outcome)
-        for part, account in parts.items()
-        for thing, outcome in ({"": "failed: see its log"} if account is None else account).items()
+        (task, thing, outcome)
+        for task, outcomes in tasks.items()
+        for thing, outcome in ({"": "failed: see its log"} if outcomes is None else outcomes).items()
     ]
-    table: str = tabulate(lines, ["", "what", "what became of it"])
+    table: str = tabulate(lines, ["task", "what", "outcome"])
     return table
 
 
@@ -25,5 +25,5 @@ def size_table(connection: psycopg.Connection) -> str:
         (name, tables, int(estimate), round(int(size) / 2**20, 1))
         for name, tables, estimate, size in connection.execute(statement("warehouse/table_sizes"))
     ]
-    table: str = tabulate(rows, ["table", "parts", "rows, about", "MiB"], intfmt=",", floatfmt=",.1f")
+    table: str = tabulate(rows, ["table", "parts", "rows, estimated", "MiB"], intfmt=",", floatfmt=",.1f")
     return table

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from datetime import date
 
 import psycopg
 from psycopg import sql
 
-from include.warehouse.locks import lock, wait_for_locks
+from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.partitions import StagingDay, staging_days
 from include.warehouse.statements import statement
 
@@ -27,19 +26,19 @@ def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str,
     done: dict[str, str] = {}
     for old in _older_than(days, connection):
         with connection.transaction():
-            lock(connection, "login_etl.merge")  # merges and rebuilds read staging
-            wait_for_locks(connection, at_most="3s")  # drains, which wait behind us, have 30
+            take_turn(connection, "login_etl.merge")  # merges and rebuilds read staging
+            limit_lock_waits(connection, "partition")
             if old.name not in {still.name for still in _older_than(days, connection)}:
                 continue  # somebody else was faster
-            rows, unmerged = _account(connection, old.name, old.day)
+            rows, unmerged = _rows_and_unmerged_batches(connection, old)
             if not unmerged:
-                connection.execute(_of(old.name, "warehouse/drop_staging_day"))
+                connection.execute(_for_partition("warehouse/drop_staging_day", old.name))
         if unmerged:
-            log.warning("%s is kept: not merged yet: %s", old.name, _named(unmerged))
-            done[old.name] = f"kept, not merged yet: {_named(unmerged)}"
+            log.warning("%s is kept, because it has unmerged batches: %s", old.name, _listed(unmerged))
+            done[old.name] = f"kept, unmerged: {_listed(unmerged)}"
         else:
             log.info("dropped %s with %d rows", old.name, rows)
-            done[old.name] = f"dropped with {rows:,} rows"
+            done[old.name] = f"dropped, {rows:,} rows"
     return done
 
 
@@ -47,17 +46,20 @@ def _older_than(days: int, connection: psycopg.Connection) -> list[StagingDay]:
     return [held for held in staging_days(connection) if held.age > days]
 
 
-def _account(connection: psycopg.Connection, name: str, day: date) -> tuple[int, list[int]]:
-    """How many rows the day's batches say they have, and which batches are not merged."""
-    connection.execute(_of(name, "warehouse/lock_staging_day"))
-    [(rows, unmerged)] = connection.execute(_of(name, "warehouse/staged_day"), {"day": day}).fetchall()
+def _rows_and_unmerged_batches(connection: psycopg.Connection, old: StagingDay) -> tuple[int, list[int]]:
+    """How many rows the day's batches say they have, and which batches are not merged; nobody writes to it then."""
+    connection.execute(_for_partition("warehouse/lock_staging_day", old.name))
+    query = _for_partition("warehouse/staged_day", old.name)
+    [(rows, unmerged)] = connection.execute(query, {"day": old.day}).fetchall()
     return int(rows), unmerged or []
 
 
-def _of(name: str, query: str) -> sql.Composed:
+def _for_partition(query: str, name: str) -> sql.Composed:
+    """The statement with the name of a partition of staging in it."""
     return statement(query).format(partition=sql.Identifier("login_etl", name))
 
 
-def _named(batches: list[int]) -> str:
+def _listed(batches: list[int]) -> str:
+    """The first few batches by number, and how many more there are."""
     more = f" and {len(batches) - NAMED} more" if len(batches) > NAMED else ""
     return f"batch {', '.join(map(str, batches[:NAMED]))}{more}"

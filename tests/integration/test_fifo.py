@@ -5,9 +5,10 @@ from uuid import uuid4
 
 import pytest
 
-from include.batches.merge import merge_batches
+from include import pipeline
+from include.batches.merge import merge_user_logins
 from include.events.message import Origin
-from include.pipeline import drain, set_up
+from tests.support.fixtures import TENS
 from tests.support.queues import left_on, show_again
 
 EVENTS = 45
@@ -17,7 +18,7 @@ EVENTS = 45
 def fifo(warehouse, connected_through_proxies, impatient, sqs):
     """A FIFO queue with three message groups."""
     url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    set_up(url, source="queue", window=None)
+    pipeline.check_setup(url, source="queue", window=None)
     for number in range(EVENTS):
         sqs.send_message(
             QueueUrl=url,
@@ -29,11 +30,12 @@ def fifo(warehouse, connected_through_proxies, impatient, sqs):
 
 
 def take(url):
-    return drain({"messages": 100, "threads": 1}, url, origin=Origin("a run", 0, 1, datetime.now(UTC)), seconds=30)
+    origin = Origin("a run", 0, 1, datetime.now(UTC))
+    return pipeline.drain_and_mask({"messages": 100, "threads": 1}, url, origin=origin, seconds=30, bounds=TENS)
 
 
 def all_there_once(warehouse):
-    merge_batches(warehouse)
+    merge_user_logins(warehouse)
     [(rows, users)] = warehouse.execute("select count(*), count(distinct user_id) from public.user_logins").fetchall()
     return rows == users == EVENTS
 

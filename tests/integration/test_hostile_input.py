@@ -15,15 +15,15 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from include.batches.drain import drain_queue, sort_out
-from include.batches.merge import Merged, merge_batches
-from include.batches.reconciliation import reconcile, run_batches
+from include.batches.drain import drain_and_mask, parse_all
+from include.batches.merge import Merged, merge_user_logins
+from include.batches.reconciliation import batches_of_run, reconcile
 from include.batches.staging import stage
 from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
-from include.sqs.calls import backlog
-from include.warehouse.check import prepare_warehouse
+from include.sqs.calls import Queue, backlog
+from include.warehouse.setup import prepare_warehouse
 from tests.support.hostile import CORPUS, FIELDS, LONGEST, recipes
 
 BODIES = int(os.environ.get("FUZZED_BODIES", "100000"))
@@ -168,11 +168,11 @@ def found(connection, message_ids):
 
 
 def load(connection, messages):
-    logins, rejects = sort_out(messages)
-    for _, reject in rejects:
+    parsed = parse_all(messages)
+    for _, reject in parsed.rejects:
         assert reject.__cause__ is reject.__context__ is reject.__traceback__ is None
-    batch = stage(connection, logins, rejects, keyring=Keyring([KEY]), origin=RUN)
-    merged = merge_batches(connection)
+    batch = stage(connection, parsed.logins, parsed.rejects, keyring=Keyring([KEY]), origin=RUN)
+    merged = merge_user_logins(connection)
     assert merged == Merged(batches=1, staged=batch.staged, inserted=batch.staged)
     assert batch.received == len(messages)
     return batch
@@ -208,12 +208,12 @@ def test_each_body_that_sqs_takes_comes_through_the_drain(sqs, queue_url, ready)
     names = {
         UUID(sqs.send_message(QueueUrl=queue_url, MessageBody=cases[name][0])["MessageId"]): name for name in cases
     }
-    counts = drain_queue(
-        sqs, queue_url, ready, Keyring([KEY]), origin=RUN, messages=len(cases) + 1, seconds=60, threads=1
+    counts = drain_and_mask(
+        Queue(sqs, queue_url), ready, Keyring([KEY]), origin=RUN, messages=len(cases) + 1, seconds=60, threads=1
     )
-    merge_batches(ready)
-    reconcile(run_batches(ready, RUN.run_id, "queue"), Merged(), counts)
-    assert backlog(sqs, queue_url) == 0
+    merge_user_logins(ready)
+    reconcile(batches_of_run(ready, RUN.run_id, "queue"), Merged(), counts)
+    assert backlog(Queue(sqs, queue_url)) == 0
     assert counts["received"] == counts["deleted"] == len(cases) > len(CORPUS) * 0.9
 
     sent_at = dict(ready.execute("select message_id, sent_at from login_etl.staging_logins").fetchall())
@@ -227,7 +227,7 @@ def test_each_body_that_sqs_takes_comes_through_the_drain(sqs, queue_url, ready)
 @pytest.mark.parametrize("name", LONGEST)
 def test_the_longest_body_takes_no_time(name):
     started = process_time()
-    sort_out(messages_of([LONGEST[name][0]]))
+    parse_all(messages_of([LONGEST[name][0]]))
     assert process_time() - started < 0.5
 
 
@@ -260,7 +260,7 @@ def test_fuzzed_bodies(ready):
         reasons.update(result for result in results if isinstance(result, str))
 
     check()
-    reconcile(run_batches(ready, RUN.run_id, "queue"), Merged(), {})
+    reconcile(batches_of_run(ready, RUN.run_id, "queue"), Merged(), {})
     print(f"{dict(counts)}, {len(reasons)} reasons: {reasons.most_common(12)}")
     assert counts["received"] >= BODIES
     assert min(counts["staged"], counts["rejected"]) > 0.1 * counts["received"]

@@ -6,14 +6,15 @@ import re
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from include.batches.merge import merge_batches
+from include.batches.merge import merge_user_logins
 from include.batches.staging import stage
 from include.connections import warehouse_connection
 from include.events.login import RejectedMessage
 from include.events.message import Message, Origin
 from include.privacy.masking import read_keyring
-from include.warehouse.check import prepare_warehouse
+from include.warehouse.setup import prepare_warehouse
 from sandbox.servers import RIGHTS
+from tests.support.fixtures import TENS
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
 from tests.support.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
 
@@ -65,7 +66,7 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
             assert exit_code(proxies.environment, run_in_small_chunks, queue_url, run_id, MESSAGES) == -9
             show_again(sqs, queue_url, proxies.sqs.handles())
 
-            run(queue_url, f"next {number}-{done}", max(1, left_on(sqs, queue_url)))
+            run(queue_url, f"next {number}-{done}", max(1, left_on(sqs, queue_url)), bounds=TENS)
             rows = warehouse.execute(
                 "select user_id from public.user_logins where starts_with(user_id, %s)", [f"{number}-{done}-"]
             )
@@ -90,7 +91,7 @@ def reject(local, prefix):
     rejects = [(message, RejectedMessage([("user_id", "made_up")])) for message in messages]
     with local.connect(user="pipeline") as warehouse:
         stage(warehouse, [], rejects, keyring=keyring, origin=Origin(f"rejected {prefix}", 0, 1, now))
-        merge_batches(warehouse)
+        merge_user_logins(warehouse)
     return users
 
 

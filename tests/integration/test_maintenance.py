@@ -9,18 +9,18 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from include.batches.merge import Merged, merge_batches, rebuild
+from include import pipeline
+from include.batches.merge import Merged, merge_user_logins, rebuild
 from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.login import Login
 from include.events.message import Message, Origin
 from include.failures import SetupError
-from include.pipeline import drop_staged, forget_rejected, make_ahead, merge, report_maintenance
-from include.warehouse.check import prepare_warehouse
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.partitions import make_partition, make_partitions, needed, staging_day, staging_days
-from include.warehouse.report import maintenance_table, size_table
+from include.warehouse.report import outcome_table, size_table
 from include.warehouse.retention import drop_staging_days
+from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_kill_points import name, points
 from tests.support.worker import Conversation, exit_code
 
@@ -56,7 +56,7 @@ def stage_days_ago(ready, keyring):
         logins = [(Message(uuid4(), sent, 1, ""), Login(f"{days} days ago")) for _ in range(rows)]
         batch = stage(ready, logins, [], keyring=keyring, origin=Origin("a run", 0, 1, sent)).batch_id
         if merged:
-            merge_batches(ready)
+            merge_user_logins(ready)
         ready.execute("update login_etl.staging_logins set staged_on = %s where batch_id = %s", [day, batch])
         ready.execute(
             "update login_etl.batches set staged_at = staged_at - %s where batch_id = %s", [days * DAY, batch]
@@ -102,11 +102,11 @@ def test_months_and_days_ahead(start, months):
 
 
 def test_what_is_made_ahead_spares_the_runs_of_a_week_all_ddl(ready, connected):
-    made = make_ahead()
-    assert list(made.values()) == ["made"] * 8 + ["empty"]
+    made = pipeline.make_partitions()
+    assert list(made.values()) == ["created"] * 8 + ["empty"]
     for days in range(7):
         assert make_partitions(ready, today(ready) + days * DAY) == []
-    assert make_ahead() == {"default partition": "empty"}
+    assert pipeline.make_partitions() == {"default partition": "empty"}
     assert make_partitions(ready, today(ready) + 40 * DAY, days=0) == [staging_day(today(ready) + 40 * DAY).name]
 
 
@@ -117,7 +117,7 @@ def test_rows_in_the_default_partition_get_their_months(ready, ask):
     insert(ready, "2019-12-31", "2020-01-01", "2020-01-31", "2024-02-29", "2027-03-31")
     done = empty_default_partition(ready, TODAY, months=3)
     assert done == {
-        f"user_logins_{month}": f"made, {rows} rows moved in from the default partition"
+        f"user_logins_{month}": f"created, {rows} rows moved from the default partition"
         for month, rows in (("2019_12", 1), ("2020_01", 2), ("2024_02", 1), ("2027_03", 1))
     }
     assert where(ask) == [
@@ -132,25 +132,25 @@ def test_rows_in_the_default_partition_get_their_months(ready, ask):
 
 def test_rows_of_impossible_dates_are_named_and_stop_no_other(ready, ask, caplog):
     insert(ready, "1970-01-01", "2016-11-30", "2016-12-01", "2027-04-01", "9999-12-31", "infinity", "-infinity")
-    with pytest.raises(SetupError, match="6 rows dated -infinity to infinity belong to no month that is made"):
+    with pytest.raises(SetupError, match="6 rows dated -infinity to infinity, for which no month is created"):
         empty_default_partition(ready, TODAY, months=3)
     assert [day for day, table in where(ask) if table == "user_logins_2016_12"] == ["2016-12-01"]
     ready.execute("delete from public.user_logins_default where create_date <> '1970-01-01'")
     with pytest.raises(SetupError, match="1 rows dated 1970-01-01 to 1970-01-01"):
         empty_default_partition(ready, TODAY, months=3)
-    assert "left in public.user_logins_default: 1 rows dated 1970-01-01" in caplog.text
+    assert "still in public.user_logins_default: 1 rows dated 1970-01-01" in caplog.text
 
 
 def test_rows_without_a_date_are_named(ready):
     insert(ready, None)
-    with pytest.raises(SetupError, match="1 rows without a date belong to no month"):
+    with pytest.raises(SetupError, match="1 rows without a date, for which no month is created"):
         empty_default_partition(ready, TODAY, months=3)
 
 
 def test_a_table_with_a_months_name_is_named_and_stops_no_other(ready, ask):
     ready.execute("create table public.user_logins_2020_05 ()")
     insert(ready, "2020-05-05", "2020-06-06")
-    with pytest.raises(SetupError, match="1 rows of 2020-05: a table user_logins_2020_05 is there"):
+    with pytest.raises(SetupError, match="1 rows of 2020-05, because a table user_logins_2020_05 exists"):
         empty_default_partition(ready, TODAY, months=3)
     assert where(ask) == [("2020-05-05", "user_logins_default"), ("2020-06-06", "user_logins_2020_06")]
 
@@ -161,7 +161,7 @@ def test_a_locked_table_is_tried_again_later(local, ready, ask):
     with local.connect() as analyst, analyst.transaction():
         analyst.execute("select count(*) from public.user_logins")
         with pytest.raises(
-            TimeoutError, match="locked by somebody; in its default partition wait rows from 2020-05 on"
+            TimeoutError, match="locked by somebody: rows from 2020-05 on are still in the default partition"
         ):
             empty_default_partition(ready, TODAY, months=3)
     assert where(ask) == [("2020-05-05", "user_logins_default"), ("2020-06-06", "user_logins_default")]
@@ -179,8 +179,8 @@ def test_adopted_tables_are_left_alone(local, warehouse, connected):
         owner.execute("insert into public.user_logins (user_id, create_date) values ('legacy', '2020-01-01')")
         for table in ("user_logins", "others"):
             owner.execute(f"alter table public.{table} owner to pipeline".encode())
-    made = make_ahead()
-    assert made.pop("default partition") == "none: public.user_logins is not partitioned by us, and left alone"
+    made = pipeline.make_partitions()
+    assert made.pop("default partition") == "none: public.user_logins is not partitioned by this project"
     assert {name[:15] for name in made} == {"staging_logins_"}
     assert warehouse.execute("select tableoid::regclass::text from public.user_logins").fetchall() == [("others",)]
 
@@ -198,7 +198,7 @@ def test_a_merge_on_its_way_into_the_default_partition_is_not_refused(local, rea
             return step(connection)
 
     with ThreadPoolExecutor(2) as pool:
-        merged = pool.submit(with_one, merge_batches)
+        merged = pool.submit(with_one, merge_user_logins)
         made = pool.submit(with_one, lambda connection: empty_default_partition(connection, TODAY, months=3))
         assert merged.result() == Merged(batches=40, staged=2000, inserted=2000)
         assert "user_logins_2020_05" in made.result()
@@ -214,7 +214,7 @@ def test_old_days_are_dropped_and_young_ones_stay(ready, stage_days_ago):
     for days in (0, 1, 2, 3, 10):
         stage_days_ago(days, rows=days + 1)
     dropped = drop_staging_days(ready, days=2)
-    assert list(dropped.values()) == ["dropped with 11 rows", "dropped with 4 rows"]
+    assert list(dropped.values()) == ["dropped, 11 rows", "dropped, 4 rows"]
     assert held(ready) == [2, 1, 0]
     assert drop_staging_days(ready, days=2) == {}
 
@@ -231,23 +231,23 @@ def test_a_day_with_a_batch_that_is_not_merged_stays_and_is_named(ready, stage_d
         stage_days_ago(days)
     waiting = [stage_days_ago(10, merged=False) for _ in range(7)]
     named = f"batch {', '.join(map(str, waiting[:5]))} and 2 more"
-    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not merged yet: {named}", "dropped with 3 rows"]
-    assert f"is kept: not merged yet: {named}" in caplog.text
-    assert merge_batches(ready) == Merged(batches=7, staged=21, inserted=21)
-    assert list(drop_staging_days(ready, days=5).values()) == ["dropped with 24 rows"]
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, unmerged: {named}", "dropped, 3 rows"]
+    assert f"is kept, because it has unmerged batches: {named}" in caplog.text
+    assert merge_user_logins(ready) == Merged(batches=7, staged=21, inserted=21)
+    assert list(drop_staging_days(ready, days=5).values()) == ["dropped, 24 rows"]
 
 
 def test_a_day_with_rows_of_a_batch_that_nobody_knows_stays(ready, stage_days_ago):
     stage_days_ago(10)
     unknown = stage_days_ago(10)
     ready.execute("delete from login_etl.batches where batch_id = %s", [unknown])
-    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not merged yet: batch {unknown}"]
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, unmerged: batch {unknown}"]
 
 
 def test_an_unmerged_batch_without_rows_keeps_its_day(ready, stage_days_ago):
     batch = stage_days_ago(10, merged=False)
     ready.execute("delete from login_etl.staging_logins where batch_id = %s", [batch])
-    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not merged yet: batch {batch}"]
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, unmerged: batch {batch}"]
 
 
 def test_a_partition_that_somebody_else_attached_stays(ready, ask):
@@ -278,7 +278,7 @@ def test_history_a_merge_and_a_rebuild_after_the_drop(ready, connected, stage_da
     assert rebuild(ready, AGES) == 3
     assert "staging begins on" in caplog.text
     assert ask("select distinct user_id from public.user_logins") == [("1 days ago",)]
-    counts = merge("a run", "queue", window=None, drained=[])
+    counts = pipeline.merge_user_logins("a run", "queue", window=None, drained=[])
     assert counts["merged_batches"] == 0
     caplog.clear()
     rebuild(ready, Window(datetime.now(UTC), AGES.stop))
@@ -327,16 +327,16 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
         stage(connection, logins, [], keyring=keyring, origin=Origin("meanwhile", 0, 1, now))
 
     with ThreadPoolExecutor(3) as pool:
-        steps = (drain_one, merge_batches, lambda connection: rebuild(connection, AGES))
+        steps = (drain_one, merge_user_logins, lambda connection: rebuild(connection, AGES))
         rounds = [pool.submit(until_over, step) for step in steps]
         try:
             dropped = drop_staging_days(ready, days=4)
         finally:
             over.set()
         drained, *_ = (round_.result() for round_ in rounds)
-    assert set(dropped.values()) == {"dropped with 200 rows"}
+    assert set(dropped.values()) == {"dropped, 200 rows"}
     assert len(dropped) == 20
-    merge_batches(ready)
+    merge_user_logins(ready)
     assert ready.execute("select count(*) from public.user_logins where user_id = 'now'").fetchall() == [
         (20 * drained,)
     ]
@@ -347,14 +347,18 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
 
 
 def maintain():
-    parts = {"make": make_ahead(), "drop": drop_staged(days=5), "forget": {"bodies": str(forget_rejected(days=5))}}
-    report_maintenance(parts)
+    parts = {
+        "make": pipeline.make_partitions(),
+        "drop": pipeline.drop_staging_days(days=5),
+        "forget": pipeline.forget_rejected_bodies(days=5),
+    }
+    pipeline.report(parts)
 
 
 def test_a_maintenance_killed_anywhere_is_finished_by_the_next_one(
     ready, proxies, connected, stage_days_ago, subtests, ask
 ):
-    make_ahead()
+    pipeline.make_partitions()
     kept = stage_days_ago(8)
 
     def disorder():
@@ -398,11 +402,9 @@ def test_a_maintenance_killed_anywhere_is_finished_by_the_next_one(
 
 def test_the_tables_say_what_was_done_and_what_is_there(ready, stage_days_ago):
     stage_days_ago(1)
-    table = maintenance_table(
-        {"drop": {"a day": "dropped with 3 rows"}, "make": None, "forget": {"bodies": "0 forgotten"}}
-    )
+    table = outcome_table({"drop": {"a day": "dropped, 3 rows"}, "make": None, "forget": {"bodies": "0 forgotten"}})
     assert [line.split() for line in table.splitlines()[2:]] == [
-        ["drop", "a", "day", "dropped", "with", "3", "rows"],
+        ["drop", "a", "day", "dropped,", "3", "rows"],
         ["make", "failed:", "see", "its", "log"],
         ["forget", "bodies", "0", "forgotten"],
     ]

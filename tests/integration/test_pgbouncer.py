@@ -10,14 +10,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include import pipeline
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import warehouse_connection
 from include.events.login import Login
 from include.events.message import Origin
 from include.failures import SetupError
-from include.pipeline import drain, forget_rejected, merge, plan, replay_rejected, set_up
-from include.warehouse.locks import lock, wait_for_locks
+from include.warehouse.locks import WAITS, limit_lock_waits, take_turn
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
 from tests.support.programs import running
@@ -63,30 +63,33 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
 
     def take(number):
         share = {"messages": 60, "threads": 2}  # the local server may give a message to two who ask at the same time
-        return drain(share, url, origin=Origin("a run", number, 1, datetime.now(UTC)), seconds=30)
+        return pipeline.drain_and_mask(share, url, origin=Origin("a run", number, 1, datetime.now(UTC)), seconds=30)
 
     with pooled(2):
-        url = set_up(queue_url, source="queue", window=None)
-        assert len(plan(url, max_messages=200, max_workers=4)) == 1
+        url = pipeline.check_setup(queue_url, source="queue", window=None)
+        assert len(pipeline.plan_drain(url, max_messages=200, max_workers=4)) == 1
         with ThreadPoolExecutor(4) as pool:
             drained = list(pool.map(take, range(4)))
         assert all(counts["received"] for counts in drained)
-        assert merge("a run", "queue", window=None, drained=drained)["inserted"] == 198
+        assert pipeline.merge_user_logins("a run", "queue", window=None, drained=drained)["inserted"] == 198
 
         with empty_warehouse.connect() as owner:
             owner.execute("delete from public.user_logins where user_id < '8'")
             lost = 198 - owner.execute("select count(*) from public.user_logins").fetchone()[0]
         assert lost > 50
-        set_up(queue_url, source="queue", window=AGES)
-        assert merge("a rebuild", "queue", window=AGES, drained=[])["rebuilt"] == lost
+        pipeline.check_setup(queue_url, source="queue", window=AGES)
+        assert pipeline.merge_user_logins("a rebuild", "queue", window=AGES, drained=[])["rebuilt"] == lost
 
         monkeypatch.setattr("include.batches.rejected.parse", lambda body: Login("valid now"))
         replay = Origin("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
-        replayed = replay_rejected(Selection(limit=1), origin=replay, dry_run=False)
-        assert merge("a replay", "rejected_messages", window=None, drained=[replayed])["inserted"] == 1
+        replayed = pipeline.replay_messages(Selection(limit=1), origin=replay, dry_run=False)
+        assert (
+            pipeline.merge_user_logins("a replay", "rejected_messages", window=None, drained=[replayed])["inserted"]
+            == 1
+        )
         with empty_warehouse.connect() as owner:
             owner.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
-        assert forget_rejected(days=30) == 1
+        assert pipeline.forget_rejected_bodies(days=30) == {"bodies": "1 forgotten"}
 
     assert left_on(sqs, queue_url) == 0
     with empty_warehouse.connect() as owner:
@@ -96,17 +99,18 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
         )
 
 
-def test_a_lock_that_takes_too_long_leaves_nothing_on_the_shared_connection(pooled, empty_warehouse):
+def test_a_lock_that_takes_too_long_leaves_nothing_on_the_shared_connection(pooled, empty_warehouse, monkeypatch):
+    monkeypatch.setitem(WAITS, "turn", "200ms")
     server = "select pg_backend_pid(), current_setting('lock_timeout')"
     with pooled(1), empty_warehouse.connect() as somebody, somebody.transaction():
-        lock(somebody, "login_etl.merge")
+        take_turn(somebody, "login_etl.merge")
         with warehouse_connection() as waiting, warehouse_connection() as next_one:
             with waiting.transaction():
-                wait_for_locks(waiting, at_most="200ms")
-                used, patience = waiting.execute(server).fetchone()
-            assert patience == "200ms"
+                limit_lock_waits(waiting, "turn")
+                used, wait = waiting.execute(server).fetchone()
+            assert wait == "200ms"
             with pytest.raises(psycopg.errors.LockNotAvailable), waiting.transaction():
-                lock(waiting, "login_etl.merge", patience="200ms")
+                take_turn(waiting, "login_etl.merge")
             assert next_one.execute(server).fetchone() == (used, "0")
 
 

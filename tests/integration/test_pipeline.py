@@ -12,19 +12,19 @@ import psycopg
 import pytest
 
 from include.batches import drain as drain_module
-from include.batches.drain import drain_queue
-from include.batches.merge import Merged, RefusedError, merge_batches, rebuild
-from include.batches.reconciliation import Unbalanced, reconcile, run_batches
+from include.batches.drain import drain_and_mask
+from include.batches.merge import Merged, RefusedError, merge_user_logins, rebuild
+from include.batches.reconciliation import Unbalanced, batches_of_run, reconcile
 from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.message import Origin
 from include.failures import SetupError
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
-from include.sqs.calls import Deletes, backlog
-from include.sqs.receiver import ChunkBounds, receive
-from include.warehouse.check import prepare_warehouse
-from include.warehouse.locks import lock
+from include.sqs.calls import Deletes, Queue, backlog
+from include.sqs.receiver import ChunkBounds
+from include.warehouse.locks import WAITS, take_turn
+from include.warehouse.setup import prepare_warehouse
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
 from tests.support.queues import left_on
 
@@ -49,8 +49,8 @@ def ready(warehouse):
 @pytest.fixture
 def drain(sqs, queue_url, ready, keyring):
     def run(**options):
-        arguments = {"drain": RUN, "messages": 1000, "seconds": 60, "threads": 1} | options
-        return drain_queue(sqs, queue_url, ready, keyring, **arguments)
+        arguments = {"origin": RUN, "messages": 1000, "seconds": 60, "threads": 1} | options
+        return drain_and_mask(Queue(sqs, queue_url), ready, keyring, **arguments)
 
     return run
 
@@ -74,7 +74,7 @@ def crash_before_delete(monkeypatch, sqs, queue_url):
     """Let the next delete die, once the messages are back on the queue."""
 
     def arm():
-        def crash(sqs_client, url, messages, *, threads, pool):
+        def crash(queue, messages, *, threads, pool):
             show_again(sqs, queue_url, messages)
             monkeypatch.undo()
             raise KeyboardInterrupt
@@ -89,8 +89,8 @@ def test_two_hundred_events_become_their_rows(sqs, queue_url, ready, keyring, dr
     send(sqs, queue_url, iter(bodies))
     counts = drain()
     assert counts == {"received": 200, "staged": 198, "rejected": 2, "deleted": 200, "delete_failed": 0, "expired": 0}
-    assert merge_batches(ready).inserted == 198
-    reconcile(run_batches(ready, "a run", "queue"), Merged(), counts)
+    assert merge_user_logins(ready).inserted == 198
+    reconcile(batches_of_run(ready, "a run", "queue"), Merged(), counts)
 
     events = [event for event in map(json.loads, bodies) if "user_id" in event]
     expected = Counter(
@@ -104,24 +104,24 @@ def test_two_hundred_events_become_their_rows(sqs, queue_url, ready, keyring, dr
     )
     assert Counter((row[0], row[2], row[3], row[4]) for row in rows(ready)) == expected
     assert {row[6] for row in rows(ready)} <= {datetime.now(UTC).date(), datetime.now(UTC).date() - timedelta(days=1)}
-    assert backlog(sqs, queue_url) == 0
+    assert backlog(Queue(sqs, queue_url)) == 0
 
 
 def test_several_threads_load_the_same_rows(sqs, queue_url, ready, drain):
     bodies = list(sample_events(200, 1))
     send(sqs, queue_url, iter(bodies))
     counts = drain(threads=8)
-    merge_batches(ready)
-    reconcile(run_batches(ready, "a run", "queue"), Merged(), counts)
+    merge_user_logins(ready)
+    reconcile(batches_of_run(ready, "a run", "queue"), Merged(), counts)
     users = {json.loads(body).get("user_id") for body in bodies} - {None}
     assert sorted(row[0] for row in rows(ready)) == sorted(users)
-    assert backlog(sqs, queue_url) == 0
+    assert backlog(Queue(sqs, queue_url)) == 0
 
 
 def test_duplicates_stay_identifiable(sqs, queue_url, ready, drain):
     send(sqs, queue_url, sample_events(100, 1))
     drain()
-    merge_batches(ready)
+    merge_user_logins(ready)
     for column, groups in (("masked_device_id", SHARED_DEVICES), ("masked_ip", SHARED_ADDRESSES)):
         counts = ready.execute(
             f"select count(*) from public.user_logins group by {column} having count(*) > 1 order by 1 desc"
@@ -133,7 +133,7 @@ def test_only_bad_messages(sqs, queue_url, ready, keyring, drain):
     bodies = ["nonsense", '{"user_id": 5}', '{"user_id": "u", "ip": "1.2.3.4", "locale": []}']
     send(sqs, queue_url, iter(bodies))
     assert drain() == {"received": 3, "staged": 0, "rejected": 3, "deleted": 3, "delete_failed": 0, "expired": 0}
-    assert merge_batches(ready) == Merged(batches=1)
+    assert merge_user_logins(ready) == Merged(batches=1)
     assert rows(ready) == []
     stored = ready.execute(
         "select message_id, reason, fields, kid, sealed_body from login_etl.rejected_messages"
@@ -159,7 +159,7 @@ def test_values_that_postgres_reads_in_a_way_of_its_own(sqs, queue_url, ready, d
     ]
     send(sqs, queue_url, iter([json.dumps({"user_id": user}) for user in users]))
     drain()
-    merge_batches(ready)
+    merge_user_logins(ready)
     assert sorted(row[0] for row in rows(ready)) == sorted(users)
 
 
@@ -168,17 +168,17 @@ def test_a_crash_before_delete_repeats_nothing(sqs, queue_url, ready, drain, cra
     crash_before_delete()
     with pytest.raises(KeyboardInterrupt):
         drain()
-    assert backlog(sqs, queue_url) == 100
-    assert merge_batches(ready).inserted == 99
+    assert backlog(Queue(sqs, queue_url)) == 100
+    assert merge_user_logins(ready).inserted == 99
     before = rows(ready)
 
     again = drain()
     assert again["received"] == 100
-    assert merge_batches(ready) == Merged(batches=1, staged=99, inserted=0, already_there=99)
+    assert merge_user_logins(ready) == Merged(batches=1, staged=99, inserted=0, already_there=99)
     assert rows(ready) == before
     assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (1,)
     assert history(ready, "received, deletes_unknown, deleted") == (200, 100, 100)
-    reconcile(run_batches(ready, "a run", "queue"), Merged(), again)
+    reconcile(batches_of_run(ready, "a run", "queue"), Merged(), again)
 
 
 def test_both_copies_in_one_merge_are_one_row(sqs, queue_url, ready, drain, crash_before_delete):
@@ -187,7 +187,7 @@ def test_both_copies_in_one_merge_are_one_row(sqs, queue_url, ready, drain, cras
     with pytest.raises(KeyboardInterrupt):
         drain()
     drain()
-    assert merge_batches(ready) == Merged(batches=2, staged=198, inserted=99, already_there=99)
+    assert merge_user_logins(ready) == Merged(batches=2, staged=198, inserted=99, already_there=99)
     assert len(rows(ready)) == 99
 
 
@@ -209,7 +209,7 @@ def test_nothing_is_deleted_while_a_transaction_is_open(empty_warehouse, sqs, qu
         connection.autocommit = False
         connection.execute("select 1")  # makes the staging transaction a savepoint
         with pytest.raises(RuntimeError, match="not committed"):
-            drain_queue(sqs, queue_url, connection, keyring, origin=RUN, messages=10, seconds=60, threads=1)
+            drain_and_mask(Queue(sqs, queue_url), connection, keyring, origin=RUN, messages=10, seconds=60, threads=1)
         connection.rollback()
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessagesNotVisible"] == "10"
@@ -223,23 +223,25 @@ def test_a_denied_delete_fails_after_the_rows_are_safe(sqs, queue_url, ready, dr
     monkeypatch.setattr(drain_module, "delete", denied)
     with pytest.raises(SetupError):
         drain()
-    assert merge_batches(ready).batches == 1
+    assert merge_user_logins(ready).batches == 1
     assert history(ready, "received, deletes_unknown") == (10, 10)
 
 
 def test_failed_and_expired_deletes_are_recorded(sqs, queue_url, ready, drain, monkeypatch):
     send(sqs, queue_url, sample_events(10, 1))
-    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: iter([Deletes(deleted=7, failed=2, expired=1)]))
+    monkeypatch.setattr(
+        drain_module, "delete", lambda *args, **kwargs: iter([Deletes(deleted=7, delete_failed=2, expired=1)])
+    )
     counts = drain()
     assert (counts["deleted"], counts["delete_failed"], counts["expired"]) == (7, 2, 1)
-    merge_batches(ready)
-    reconcile(run_batches(ready, "a run", "queue"), Merged(), counts)
+    merge_user_logins(ready)
+    reconcile(batches_of_run(ready, "a run", "queue"), Merged(), counts)
 
 
 def test_a_drain_that_can_delete_nothing_does_not_go_on(sqs, queue_url, ready, drain, monkeypatch):
     send(sqs, queue_url, sample_events(10, 1))
-    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: iter([Deletes(failed=9, expired=1)]))
-    with pytest.raises(RuntimeError, match=r"batch 1 is landed, .* none of its 10 .* \(9 failed, 1 too late\)"):
+    monkeypatch.setattr(drain_module, "delete", lambda *args, **kwargs: iter([Deletes(delete_failed=9, expired=1)]))
+    with pytest.raises(RuntimeError, match=r"batch 1 is staged, .* none of its 10 .* \(9 failed, 1 too late\)"):
         drain()
     assert history(ready, "staged, deleted, delete_failed, expired") == (10, 0, 9, 1)
 
@@ -248,7 +250,7 @@ def test_a_fifo_queue_is_drained_to_its_end(sqs, ready, keyring):
     url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     for number, body in enumerate(sample_events(45, 1)):
         sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="one", MessageDeduplicationId=str(number))
-    counts = drain_queue(sqs, url, ready, keyring, origin=RUN, messages=1000, seconds=60, threads=4)
+    counts = drain_and_mask(Queue(sqs, url), ready, keyring, origin=RUN, messages=1000, seconds=60, threads=4)
     assert counts["received"] == counts["deleted"] == 45
 
 
@@ -256,7 +258,7 @@ def test_the_bounds_of_a_share(sqs, queue_url, drain):
     send(sqs, queue_url, sample_events(50, 1))
     assert drain(messages=20)["received"] == 20
     assert drain(seconds=0)["received"] == 0
-    assert backlog(sqs, queue_url) == 30
+    assert backlog(Queue(sqs, queue_url)) == 30
 
 
 def test_leftovers_of_an_earlier_run_are_merged(sqs, queue_url, ready, drain):
@@ -264,11 +266,11 @@ def test_leftovers_of_an_earlier_run_are_merged(sqs, queue_url, ready, drain):
     drain()
     send(sqs, queue_url, sample_events(10, 2))
     drain(origin=Origin("another run", 0, 1, RUN.started_at))
-    merged = merge_batches(ready)
+    merged = merge_user_logins(ready)
     assert merged.batches == 2
-    assert merge_batches(ready) == Merged()
+    assert merge_user_logins(ready) == Merged()
     for run in ("a run", "another run"):
-        reconcile(run_batches(ready, run, "queue"), merged, {})
+        reconcile(batches_of_run(ready, run, "queue"), merged, {})
 
 
 def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain):
@@ -278,17 +280,17 @@ def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain)
 
     def merge(_):
         with local.connect(user="pipeline") as connection:
-            return merge_batches(connection)
+            return merge_user_logins(connection)
 
     with ThreadPoolExecutor(4) as pool:
         merged = list(pool.map(merge, range(4)))
     assert sum(part.batches for part in merged) == 8
     assert sum(part.inserted for part in merged) == 80
-    reconcile(run_batches(ready, "a run", "queue"), Merged(), {})
+    reconcile(batches_of_run(ready, "a run", "queue"), Merged(), {})
 
 
 def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready, monkeypatch):
-    monkeypatch.setitem(lock.__kwdefaults__, "patience", "200ms")
+    monkeypatch.setitem(WAITS, "turn", "200ms")
     ready.execute(INSERT_BATCH)
     century = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     ready.execute(
@@ -296,18 +298,18 @@ def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready, monkeypatch)
         "values (1, (now() at time zone 'UTC')::date, gen_random_uuid(), now(), 'u')"
     )
     with local.connect(user="pipeline") as other, other.transaction():
-        lock(other, "login_etl.merge")
-        for step in (merge_batches, lambda connection: rebuild(connection, century)):
+        take_turn(other, "login_etl.merge")
+        for step in (merge_user_logins, lambda connection: rebuild(connection, century)):
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 step(ready)
-    assert merge_batches(ready) == Merged(batches=1, staged=1, inserted=1)
+    assert merge_user_logins(ready) == Merged(batches=1, staged=1, inserted=1)
 
 
 def test_a_rebuild_leaves_to_the_merge_what_is_not_merged(sqs, queue_url, ready, drain):
     send(sqs, queue_url, sample_events(10, 1))
     drain()
     assert rebuild(ready, Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))) == 0
-    assert merge_batches(ready).inserted == 10
+    assert merge_user_logins(ready).inserted == 10
 
 
 def test_another_key_on_the_table_is_an_error_and_not_a_lost_login(sqs, queue_url, ready, drain):
@@ -315,7 +317,7 @@ def test_another_key_on_the_table_is_an_error_and_not_a_lost_login(sqs, queue_ur
     drain()
     ready.execute("create unique index on public.user_logins (user_id, create_date)")
     with pytest.raises(RefusedError, match=r"user_logins refuses batch 1 .*_user_id_create_date_idx"):
-        merge_batches(ready).check()
+        merge_user_logins(ready).check()
     with pytest.raises(SetupError, match="another unique key, user_logins_user_id_create_date_idx"):
         prepare_warehouse(ready)
 
@@ -326,9 +328,9 @@ def test_a_row_that_vanished_from_staging_is_noticed(sqs, queue_url, ready, drai
     ready.execute(
         "delete from login_etl.staging_logins where user_id = (select min(user_id) from login_etl.staging_logins)"
     )
-    merge_batches(ready)
+    merge_user_logins(ready)
     with pytest.raises(Unbalanced, match=r"staged 10 ≠ inserted 9 \+ already there 0"):
-        reconcile(run_batches(ready, "a run", "queue"), Merged(), counts)
+        reconcile(batches_of_run(ready, "a run", "queue"), Merged(), counts)
 
 
 def test_the_target_refusing_a_row_undoes_its_batch_only(sqs, queue_url, ready, drain):
@@ -337,10 +339,10 @@ def test_the_target_refusing_a_row_undoes_its_batch_only(sqs, queue_url, ready, 
         drain()
     ready.execute("alter table public.user_logins add constraint no_second_batch check (batch_id <> 2) not valid")
     with pytest.raises(RefusedError, match=r"user_logins refuses batch 2 .*no_second_batch"):
-        merge_batches(ready).check()
+        merge_user_logins(ready).check()
     assert len(rows(ready)) == 10
     ready.execute("alter table public.user_logins drop constraint no_second_batch")
-    assert merge_batches(ready) == Merged(batches=1, staged=10, inserted=10)
+    assert merge_user_logins(ready) == Merged(batches=1, staged=10, inserted=10)
 
 
 def test_an_adopted_table_is_loaded_and_its_own_rows_stay(local, sqs, queue_url, warehouse, keyring):
@@ -353,8 +355,8 @@ def test_an_adopted_table_is_loaded_and_its_own_rows_stay(local, sqs, queue_url,
         owner.execute("alter table public.user_logins owner to pipeline")
     prepare_warehouse(warehouse)
     send(sqs, queue_url, sample_events(100, 1))
-    drain_queue(sqs, queue_url, warehouse, keyring, origin=RUN, messages=100, seconds=60, threads=1)
-    assert merge_batches(warehouse).inserted == 99
+    drain_and_mask(Queue(sqs, queue_url), warehouse, keyring, origin=RUN, messages=100, seconds=60, threads=1)
+    assert merge_user_logins(warehouse).inserted == 99
     assert len(rows(warehouse)) == 101
     warehouse.execute("delete from public.user_logins where message_id is not null")
     assert rebuild(warehouse, Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))) == 99
@@ -364,7 +366,7 @@ def test_an_adopted_table_is_loaded_and_its_own_rows_stay(local, sqs, queue_url,
 def test_a_rebuild_restores_exactly_what_is_missing_or_wrong_in_its_range(sqs, queue_url, ready, drain):
     send(sqs, queue_url, sample_events(100, 1))
     drain()
-    merge_batches(ready)
+    merge_user_logins(ready)
     # Let half of the messages have been sent forty days ago.
     ready.execute("update login_etl.staging_logins set sent_at = sent_at - interval '40 days' where user_id < '8'")
     ready.execute("update public.user_logins set create_date = create_date - 40 where user_id < '8'")
@@ -392,8 +394,8 @@ def test_a_rotated_key_masks_what_is_received_from_now_on(sqs, queue_url, ready)
     old, new = bytes(range(100, 132)), bytes(range(150, 182))
     for keys in ([old], [old, new]):
         send(sqs, queue_url, iter(['{"user_id": "u", "ip": "192.0.2.1"}']))
-        drain_queue(sqs, queue_url, ready, Keyring(keys), origin=RUN, messages=1, seconds=60, threads=1)
-    merge_batches(ready)
+        drain_and_mask(Queue(sqs, queue_url), ready, Keyring(keys), origin=RUN, messages=1, seconds=60, threads=1)
+    merge_user_logins(ready)
     chain = Keyring([old, new])
     kids = ready.execute("select kid from login_etl.batches order by batch_id").fetchall()
     assert [kid for (kid,) in kids] == list(chain.kids)
@@ -415,13 +417,12 @@ def test_a_time_out_in_the_middle_of_a_landing_is_what_the_drain_raises(sqs, que
         return stage(connection, *args, **kwargs)
 
     send(sqs, queue_url, sample_events(30, 1))
-    monkeypatch.setitem(receive.__kwdefaults__, "bounds", ChunkBounds(messages=10))
     before = signal.signal(signal.SIGALRM, ring)
     calls = count()
     monkeypatch.setattr(drain_module, "stage", first_well_then_slowly)
     try:
         with pytest.raises(TimeOutError):
-            drain()
+            drain(bounds=ChunkBounds(messages=10))
     finally:
         signal.signal(signal.SIGALRM, before)
         ready.close()  # it still waits for its answer

@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 from psycopg import sql
 
-from include.warehouse.check import prepare_warehouse
 from include.warehouse.partitions import make_partition, staging_day
+from include.warehouse.setup import prepare_warehouse
 from include.warehouse.statements import FOLDER, statement
 
 LARGE = ("user_logins", "staging_logins", "batches", "rejected_messages")
@@ -19,7 +19,7 @@ DAY = timedelta(days=1)
 # Every statement that reads large tables, with what it is given in a run.
 IN_A_RUN = {
     "batches/claim_batch": {"batch_id": 19_990},
-    "batches/expire_bodies": {"days": 30},
+    "batches/forget_rejected_bodies": {"days": 30},
     "batches/insert_batch": {
         "run_id": "a run", "map_index": 0, "try_number": 1, "source": "queue", "kid": "k", "received": 1, "staged": 1,
         "rejected": 0, "oldest_sent_at": NOW, "newest_sent_at": NOW, "started_at": NOW,
@@ -31,13 +31,13 @@ IN_A_RUN = {
     "batches/mark_replayed": {"batch_id": 1, "message_ids": [UUID(int=number) for number in range(10)]},
     "batches/merge_batch": {"batch_id": 19_990, "staged_on": NOW.date()},
     "batches/rebuild": {"start": NOW - DAY - timedelta(minutes=5), "stop": NOW - DAY},
-    "batches/record_deletes": {"batch_id": 19_990, "deleted": 1, "failed": 0, "expired": 0},
+    "batches/record_deletes": {"batch_id": 19_990, "deleted": 1, "delete_failed": 0, "expired": 0},
     "batches/record_merge": {"batch_id": 19_990, "staged_on": NOW.date(), "inserted": 1},
     "batches/rejected_page": {
         "after": NOW - DAY, "after_id": UUID(int=0), "start": NOW - DAY, "stop": NOW, "rules": None, "messages": 1000,
         "bytes": 1000,
     },
-    "batches/run_batches": {"run_id": "run 1990", "source": "queue"},
+    "batches/batches_of_run": {"run_id": "run 1990", "source": "queue"},
     "warehouse/staged_day": {"day": (NOW - 3 * DAY).date()},
     "batches/staged_range": {},
     "batches/unmerged_batches": {},
@@ -46,9 +46,9 @@ IN_A_RUN = {
 # Of the catalogue, of locks, of the ledger; copies, which read nothing; and the default partition, which is read whole.
 OTHERS = {
     "batches/copy_logins", "warehouse/applied_migrations", "warehouse/attach_partition", "warehouse/create_partition",
-    "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/empty_default_partition",
-    "warehouse/has_ledger", "warehouse/has_months", "warehouse/lock", "warehouse/lock_default_partition",
-    "warehouse/lock_staging_day", "warehouse/lock_timeout", "warehouse/missing_partitions",
+    "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/move_from_default_partition",
+    "warehouse/has_ledger", "warehouse/has_months", "warehouse/take_turn", "warehouse/lock_default_partition",
+    "warehouse/lock_staging_day", "warehouse/limit_lock_waits", "warehouse/missing_partitions",
     "warehouse/record_migration", "warehouse/staging_days", "warehouse/table_sizes", "warehouse/target",
     "warehouse/target_columns", "warehouse/target_keys",
 }  # fmt: skip
@@ -91,7 +91,7 @@ group by index.relname
 """
 
 
-def explained(warehouse, name):
+def plan_of(warehouse, name):
     query = statement(name)
     if name == "warehouse/staged_day":
         query = query.format(partition=sql.Identifier("login_etl", staging_day((NOW - 3 * DAY).date()).name))
@@ -110,7 +110,7 @@ def plans(local):
             make_partition(warehouse, staging_day((NOW - age * DAY).date()))
         warehouse.execute(FILL.replace("now()", f"timestamptz '{NOW}'").encode())
         warehouse.execute("vacuum (analyze)")
-        yield {name: explained(warehouse, name) for name in IN_A_RUN}
+        yield {name: plan_of(warehouse, name) for name in IN_A_RUN}
 
 
 @pytest.fixture

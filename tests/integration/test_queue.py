@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 
 from include.failures import SetupError
 from include.sqs import calls as conversation
-from include.sqs.calls import Deletes, backlog, delete
+from include.sqs.calls import Deletes, Queue, backlog, delete
 from include.sqs.check import check_queue
 from include.sqs.receiver import ChunkBounds, receive
 from sandbox.events import send
@@ -37,17 +37,17 @@ def stubbed(sqs):
 
 def take(sqs, queue_url, pool, **bounds):
     bounds = {"limit": 1000, "deadline": monotonic() + 60, "threads": 1, "pool": pool} | bounds
-    return [message for chunk in receive(sqs, queue_url, **bounds) for message in chunk]
+    return [message for chunk in receive(Queue(sqs, queue_url), **bounds) for message in chunk]
 
 
 def delete_all(sqs, queue_url, messages, pool):
-    return sum(delete(sqs, queue_url, messages, threads=2, pool=pool), start=Deletes())
+    return sum(delete(Queue(sqs, queue_url), messages, threads=2, pool=pool), start=Deletes())
 
 
 def test_looking_takes_nothing(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["a", "b"]))
     for _ in range(5):
-        assert backlog(sqs, queue_url) == 2
+        assert backlog(Queue(sqs, queue_url)) == 2
     assert [message.receive_count for message in take(sqs, queue_url, pool)] == [1, 1]
 
 
@@ -58,21 +58,21 @@ def test_every_message_is_received(sqs, queue_url, pool, threads):
     messages = take(sqs, queue_url, pool, threads=threads)
     # By id: the local server now and then gives one message to two receives that come at the same moment.
     assert sorted({message.message_id: message.body for message in messages}.values()) == sorted(bodies)
-    assert backlog(sqs, queue_url) == 0
+    assert backlog(Queue(sqs, queue_url)) == 0
 
 
 @pytest.mark.parametrize("limit", [1, 9, 10, 11, 25])
 def test_never_more_than_the_limit(sqs, queue_url, pool, limit):
     send(sqs, queue_url, iter(["x"] * 40))
     assert len(take(sqs, queue_url, pool, limit=limit)) == limit
-    assert backlog(sqs, queue_url) == 40 - limit
+    assert backlog(Queue(sqs, queue_url)) == 40 - limit
 
 
 def test_a_chunk_is_bounded_in_messages_and_bytes(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["x" * 1000] * 40))
     call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
-    assert [len(chunk) for chunk in receive(sqs, queue_url, **call, bounds=ChunkBounds(messages=10))] == [10, 10]
-    assert [len(chunk) for chunk in receive(sqs, queue_url, **call, bounds=ChunkBounds(bytes=9_000))] == [10, 10]
+    assert [len(chunk) for chunk in receive(Queue(sqs, queue_url), **call, bounds=ChunkBounds(messages=10))] == [10, 10]
+    assert [len(chunk) for chunk in receive(Queue(sqs, queue_url), **call, bounds=ChunkBounds(bytes=9_000))] == [10, 10]
 
 
 def test_a_chunk_is_handed_over_before_it_is_old(sqs, queue_url, pool):
@@ -83,13 +83,16 @@ def test_a_chunk_is_handed_over_before_it_is_old(sqs, queue_url, pool):
 
     send(sqs, queue_url, iter(["x"] * 20))
     call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
-    assert [len(chunk) for chunk in receive(Slow(), queue_url, **call, bounds=ChunkBounds(seconds=0.4))] == [10, 10]
+    assert [len(chunk) for chunk in receive(Queue(Slow(), queue_url), **call, bounds=ChunkBounds(seconds=0.4))] == [
+        10,
+        10,
+    ]
 
 
 def test_receiving_stops_at_the_deadline(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["x"]))
     assert take(sqs, queue_url, pool, deadline=monotonic()) == []
-    assert backlog(sqs, queue_url) == 1
+    assert backlog(Queue(sqs, queue_url)) == 1
 
 
 def test_an_empty_queue_ends_it_after_one_long_poll(sqs, queue_url, pool):
@@ -125,7 +128,7 @@ def test_what_waits_for_the_caller_is_bounded(queue_url, pool, size):
 
     bounds = ChunkBounds(messages=200, bytes=80 * 2**16)
     call = {"limit": 10**6, "deadline": monotonic() + 60, "threads": 4, "pool": pool, "bounds": bounds}
-    with closing(receive(Endless(), queue_url, **call)) as chunks:
+    with closing(receive(Queue(Endless(), queue_url), **call)) as chunks:
         taken = 0
         for _ in range(3):
             taken += len(next(chunks))
@@ -183,7 +186,7 @@ def test_dead_handles_are_counted_and_other_failures_tried_again(sqs, queue_url,
             {"Successful": [{"Id": name} for name in done], "Failed": failures},
             {"QueueUrl": queue_url, "Entries": entries},
         )
-    assert delete_all(sqs, queue_url, messages, pool) == Deletes(deleted=1, failed=1, expired=1)
+    assert delete_all(sqs, queue_url, messages, pool) == Deletes(deleted=1, delete_failed=1, expired=1)
     stubbed.assert_no_pending_responses()
 
 
@@ -278,7 +281,7 @@ class Scripted:
 
 def receive_all(client, pool, **options):
     call = {"limit": 2_000, "deadline": monotonic() + 60, "threads": 4, "pool": pool} | options
-    return sum(len(chunk) for chunk in receive(client, "made-up", **call))
+    return sum(len(chunk) for chunk in receive(Queue(client, "made-up"), **call))
 
 
 def test_an_empty_answer_while_others_find_messages_is_not_the_end(pool):
@@ -314,7 +317,9 @@ def test_the_first_answer_is_awaited_before_others_are_asked_for(pool):
 
 def test_closing_ends_the_receiving(pool):
     client = Scripted(lambda number, asked: (asked, 10))
-    with closing(receive(client, "made-up", limit=10**6, deadline=monotonic() + 60, threads=4, pool=pool)) as chunks:
+    with closing(
+        receive(Queue(client, "made-up"), limit=10**6, deadline=monotonic() + 60, threads=4, pool=pool)
+    ) as chunks:
         next(chunks)
     sleep(0.2)
     asked = next(client.calls)

@@ -7,19 +7,19 @@ from uuid import uuid4
 
 import pytest
 
+from include import pipeline
 from include.batches import rejected
-from include.batches.drain import drain_queue
-from include.batches.merge import Merged, merge_batches
-from include.batches.rejected import Selection, expire_bodies, replay
+from include.batches.drain import drain_and_mask
+from include.batches.merge import Merged, merge_user_logins
+from include.batches.rejected import Selection, forget_rejected_bodies, replay_messages
 from include.batches.staging import stage
 from include.events.login import RejectedMessage, parse
 from include.events.message import Message, Origin
-from include.pipeline import forget_rejected, merge, replay_rejected
 from include.privacy.masking import Keyring
-from include.sqs.calls import Deletes
+from include.sqs.calls import Deletes, Queue
 from include.sqs.check import check_queue
-from include.warehouse.check import prepare_warehouse
 from include.warehouse.partitions import make_partitions
+from include.warehouse.setup import prepare_warehouse
 from sandbox.events import send
 from tests.support.queues import left_on, show_again
 
@@ -50,7 +50,7 @@ def drain(sqs, queue_url, ready, keyring, monkeypatch):
     def run(bodies=(), parser=yesterday, keys=keyring):
         send(sqs, queue_url, iter(bodies))
         monkeypatch.setattr("include.batches.drain.parse", parser)
-        return drain_queue(sqs, queue_url, ready, keys, origin=RUN, messages=100, seconds=30, threads=1)
+        return drain_and_mask(Queue(sqs, queue_url), ready, keys, origin=RUN, messages=100, seconds=30, threads=1)
 
     return run
 
@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, dr
     drain(BODIES)
     before = state(ready)
     caplog.set_level("INFO")
-    counts = replay(ready, keyring, ALL, origin=REPLAY, dry_run=True)
+    counts = replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=True)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
     assert state(ready) == before
     assert [line.split() for line in caplog.text.splitlines() if ":" in line][-3:] == [
@@ -85,13 +85,13 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, dr
 
 def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, drain):
     drain(BODIES)
-    merge_batches(ready)
-    counts = replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)
+    merge_user_logins(ready)
+    counts = replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 2, "staged": 2}
-    assert merge_batches(ready) == Merged(batches=1, staged=2, inserted=2)
-    again = replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)
+    assert merge_user_logins(ready) == Merged(batches=1, staged=2, inserted=2)
+    again = replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     assert again == {"opened": 2, "valid": 0, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
-    assert merge_batches(ready) == Merged()
+    assert merge_user_logins(ready) == Merged()
 
     rows = ready.execute(ROWS).fetchall()
     assert [user for user, _, _ in rows] == ["a", "b", "c"]
@@ -108,7 +108,7 @@ def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, dra
 def not_deleted(sqs, queue_url):
     """A delete that SQS confirms, after which the messages are there again all the same."""
 
-    def delete(client, url, messages, *, threads, pool):
+    def delete(queue, messages, *, threads, pool):
         show_again(sqs, queue_url, [message.receipt_handle for message in messages])
         return iter([Deletes(deleted=len(messages))])
 
@@ -120,9 +120,9 @@ def test_a_message_that_came_again_meanwhile_is_recognised(sqs, queue_url, ready
         patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
     drain(parser=parse)
-    assert merge_batches(ready).inserted == 1
-    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
-    assert merge_batches(ready) == Merged(batches=1, staged=1, already_there=1)
+    assert merge_user_logins(ready).inserted == 1
+    assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
+    assert merge_user_logins(ready) == Merged(batches=1, staged=1, already_there=1)
     assert len(ready.execute(ROWS).fetchall()) == 1
 
 
@@ -130,17 +130,19 @@ def test_a_replayed_message_that_is_rejected_again_stays_replayed(sqs, queue_url
     with monkeypatch.context() as patch:
         patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
-    replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)
+    replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     drain()
-    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)["opened"] == 0
-    assert merge_batches(ready).inserted == 1
+    assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)["opened"] == 0
+    assert merge_user_logins(ready).inserted == 1
 
 
 def test_reasons_times_and_a_limit_select(ready, keyring, drain):
     drain([*BODIES, '{"user_id": "e", "app_version": "1.2.3", "ip": 5}', '{"user_id": 5, "ip": 5}'])
 
     def read(**selected):
-        return replay(ready, keyring, Selection(**{"limit": 1000} | selected), origin=REPLAY, dry_run=True)["opened"]
+        return replay_messages(ready, keyring, Selection(**{"limit": 1000} | selected), origin=REPLAY, dry_run=True)[
+            "opened"
+        ]
 
     assert read() == 6
     assert read(rules=["app_version: version"]) == 3
@@ -156,13 +158,13 @@ def test_reasons_times_and_a_limit_select(ready, keyring, drain):
 def test_pages_are_bounded_in_messages_and_bytes_and_none_is_left_out(ready, keyring, drain, monkeypatch):
     drain([login(f"user {number}", "1.2.3.4" if number % 3 else "1.2.3") for number in range(20)])
     pages = []
-    page = rejected._page  # noqa: SLF001 - what is bounded cannot be seen from outside
-    monkeypatch.setattr(rejected, "_page", lambda *arguments: pages.append(found := page(*arguments)) or found)
+    page = rejected._next_page  # noqa: SLF001 - what is bounded cannot be seen from outside
+    monkeypatch.setattr(rejected, "_next_page", lambda *arguments: pages.append(found := page(*arguments)) or found)
     for bounds, sizes in (({"PAGE_MESSAGES": 8}, [8, 8, 4, 0]), ({"PAGE_BYTES": 1}, [1] * 20 + [0])):
         with monkeypatch.context() as patch:
             for name, value in bounds.items():
                 patch.setattr(rejected, name, value)
-            assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=True)["opened"] == 20
+            assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=True)["opened"] == 20
         assert [len(found) for found in pages] == sizes
         pages.clear()
 
@@ -171,10 +173,15 @@ def test_the_limit_is_what_is_loaded_however_many_hopeless_ones_come_first(ready
     drain(["nonsense"] * 9 + [login("hopeless", "1.2.3.4")] * 9)
     drain([login(f"user {number}") for number in range(7)])
     few = Selection(limit=3)
-    assert replay(ready, keyring, few, origin=REPLAY, dry_run=True)["valid"] == 3
-    assert [replay(ready, keyring, few, origin=REPLAY, dry_run=False)["staged"] for _ in range(4)] == [3, 3, 1, 0]
-    assert caplog.text.count("stopped at the limit") == 3
-    assert merge_batches(ready).inserted == 7
+    assert replay_messages(ready, keyring, few, origin=REPLAY, dry_run=True)["valid"] == 3
+    assert [replay_messages(ready, keyring, few, origin=REPLAY, dry_run=False)["staged"] for _ in range(4)] == [
+        3,
+        3,
+        1,
+        0,
+    ]
+    assert caplog.text.count("stopped at the param limit") == 3
+    assert merge_user_logins(ready).inserted == 7
 
 
 def test_a_forgotten_message_that_comes_again_is_kept_again(sqs, queue_url, ready, keyring, drain, monkeypatch):
@@ -182,10 +189,10 @@ def test_a_forgotten_message_that_comes_again_is_kept_again(sqs, queue_url, read
         patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
     ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
-    expire_bodies(ready, days=30)
+    forget_rejected_bodies(ready, days=30)
     drain()
-    assert expire_bodies(ready, days=30) == 0
-    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
+    assert forget_rejected_bodies(ready, days=30) == 0
+    assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
 
 
 def test_two_drains_that_hold_the_same_rejects_do_not_deadlock(local, ready, keyring):
@@ -207,11 +214,11 @@ def test_two_replays_at_once_load_each_message_once(local, ready, keyring, drain
 
     def one(_):
         with local.connect(user="pipeline") as connection:
-            return replay(connection, keyring, ALL, origin=REPLAY, dry_run=False)["staged"]
+            return replay_messages(connection, keyring, ALL, origin=REPLAY, dry_run=False)["staged"]
 
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(one, range(3))) == 60
-    assert merge_batches(ready).inserted == 60
+    assert merge_user_logins(ready).inserted == 60
 
 
 def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no_other(ready, drain):
@@ -221,7 +228,7 @@ def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no
         "update login_etl.rejected_messages set sealed_body = sealed_body || '\\x00'::bytea where reason like 'body%'"
     )
     chain = Keyring([old, new])
-    counts = replay(ready, chain, ALL, origin=REPLAY, dry_run=False)
+    counts = replay_messages(ready, chain, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "received": 2, "staged": 2}
     masks = ready.execute("select distinct left(masked_ip, 8) from login_etl.staging_logins where batch_id = 2")
     assert masks.fetchall() == [(chain.kid,)]
@@ -232,9 +239,9 @@ def test_bodies_are_forgotten_after_a_while_and_their_account_stays(ready, keyri
     ready.execute(
         "update login_etl.rejected_messages set rejected_at = now() - interval '31 days' where reason ~ 'app'"
     )
-    assert expire_bodies(ready, days=30) == 3
-    assert expire_bodies(ready, days=30) == 0
-    assert replay(ready, keyring, ALL, origin=REPLAY, dry_run=True)["opened"] == 1
+    assert forget_rejected_bodies(ready, days=30) == 3
+    assert forget_rejected_bodies(ready, days=30) == 0
+    assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=True)["opened"] == 1
     assert ready.execute("select count(*), count(sealed_body) from login_etl.rejected_messages").fetchall() == [(4, 1)]
 
 
@@ -245,16 +252,16 @@ def test_a_replay_needs_no_run_before_it_today(ready, connected, drain, keyring,
         "select inhrelid::regclass::text from pg_inherits where inhparent = 'login_etl.staging_logins'::regclass"
     ).fetchall():
         ready.execute(f"drop table {name}".encode())
-    assert replay_rejected(ALL, origin=REPLAY, dry_run=False)["opened"] == 0
+    assert pipeline.replay_messages(ALL, origin=REPLAY, dry_run=False)["opened"] == 0
     assert make_partitions(ready) == []
-    assert merge("a replay", "rejected_messages", window=None, drained=[])["merged_batches"] == 0
+    assert pipeline.merge_user_logins("a replay", "rejected_messages", window=None, drained=[])["merged_batches"] == 0
 
 
 def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, drain):
     drain(BODIES)
     ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
     ready.execute("create unique index on public.user_logins (user_id, create_date)")
-    assert forget_rejected(days=30) == 4
+    assert pipeline.forget_rejected_bodies(days=30) == {"bodies": "4 forgotten"}
 
 
 def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
@@ -267,16 +274,16 @@ def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
     monkeypatch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
     drain(BODIES, parser=parse)
     monkeypatch.undo()
-    assert merge_batches(ready).inserted == 3
+    assert merge_user_logins(ready).inserted == 3
     before = ready.execute(ROWS).fetchall()
     send(sqs, queue_url, iter([login("late")]))
     sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)  # each is received once too often now
     assert left_on(sqs, dead_letters) == len(BODIES)
 
     source = check_queue(sqs, queue_url, "dead_letter_queue")
-    counts = drain_queue(sqs, source, ready, keyring, origin=RUN, messages=100, seconds=30, threads=1)
+    counts = drain_and_mask(Queue(sqs, source), ready, keyring, origin=RUN, messages=100, seconds=30, threads=1)
     assert (counts["received"], counts["staged"], counts["rejected"], counts["deleted"]) == (5, 3, 2, 5)
-    assert merge_batches(ready) == Merged(batches=1, staged=3, already_there=3)
+    assert merge_user_logins(ready) == Merged(batches=1, staged=3, already_there=3)
     assert ready.execute(ROWS).fetchall() == before
     assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (2,)
     assert left_on(sqs, dead_letters) == 0

@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
+from include import pipeline
 from include.batches.merge import RefusedError
 from include.batches.reconciliation import Unbalanced
 from include.batches.window import Window
 from include.connections import warehouse_connection
 from include.events.message import Origin
 from include.failures import SetupError
-from include.pipeline import drain, forget_rejected, merge, set_up
-from include.sqs.calls import backlog
+from include.sqs.calls import Queue, backlog
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
 
@@ -41,7 +41,7 @@ RUN = Origin("a run", 0, 1, datetime.now(UTC))
 
 
 def check(queue_url, **options):
-    return set_up(queue_url, **{"source": "queue", "window": None} | options)
+    return pipeline.check_setup(queue_url, **{"source": "queue", "window": None} | options)
 
 
 def test_a_good_set_up_names_the_queue(empty_warehouse, connections, queue_url):
@@ -57,15 +57,15 @@ def test_the_connections_are_as_the_logic_needs_them(empty_warehouse, connection
 def test_a_swapped_key_stops_a_run_and_a_cleared_drain(empty_warehouse, connections, sqs, queue_url):
     check(queue_url)
     send(sqs, queue_url, sample_events(20, 1))
-    drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
+    pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
     connections(pii_masking={"password": secrets.token_urlsafe(32)})
     for step in (
         lambda: check(queue_url),
-        lambda: drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60),
+        lambda: pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60),
     ):
         with pytest.raises(SetupError, match="which is not in this keyring's chain"):
             step()
-    assert backlog(sqs, queue_url) == 10
+    assert backlog(Queue(sqs, queue_url)) == 10
 
 
 def test_tasks_cleared_after_a_deploy_bring_the_schema_up_to_date(warehouse, connections, sqs, queue_url):
@@ -81,11 +81,11 @@ def test_tasks_cleared_after_a_deploy_bring_the_schema_up_to_date(warehouse, con
         )
 
     back_to_an_earlier_version()
-    assert drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["received"] == 10
+    assert pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["received"] == 10
     back_to_an_earlier_version()
-    assert merge(RUN.run_id, "queue", window=None, drained=[])["merged_batches"] == 1
+    assert pipeline.merge_user_logins(RUN.run_id, "queue", window=None, drained=[])["merged_batches"] == 1
     back_to_an_earlier_version()
-    assert forget_rejected(days=1) == 0
+    assert pipeline.forget_rejected_bodies(days=1) == {"bodies": "0 forgotten"}
 
 
 def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connections, sqs, queue_url):
@@ -95,18 +95,18 @@ def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connectio
     ).fetchall():
         warehouse.execute(f"drop table {name}")
     send(sqs, queue_url, sample_events(10, 1))
-    assert drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["staged"] == 10
+    assert pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["staged"] == 10
 
 
 def test_a_merge_that_does_not_add_up_fails(warehouse, connections, sqs, queue_url):
     check(queue_url)
     send(sqs, queue_url, sample_events(10, 1))
-    counts = drain({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
+    counts = pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
     warehouse.execute("delete from login_etl.staging_logins where user_id < '8'")
     with pytest.raises(Unbalanced, match="merged 10 ≠ inserted"):
-        merge("a later run", "queue", window=None, drained=[])
+        pipeline.merge_user_logins("a later run", "queue", window=None, drained=[])
     with pytest.raises(Unbalanced, match="staged 10 ≠ inserted"):
-        merge(RUN.run_id, "queue", window=None, drained=[counts])
+        pipeline.merge_user_logins(RUN.run_id, "queue", window=None, drained=[counts])
 
 
 def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
@@ -123,8 +123,8 @@ def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, 
     send(sqs, queue_url, iter(['{"user_id": "somebody", "ip": "192.0.2.1"}']))
     warehouse.execute(f"alter table {table} add constraint nobody check (user_id <> 'somebody')")
     with pytest.raises(error, match='violates check constraint "nobody"') as caught:  # noqa: PT012
-        drain({"messages": 1, "threads": 1}, queue_url, origin=RUN, seconds=60)
-        merge("a run", "queue", window=None, drained=[])
+        pipeline.drain_and_mask({"messages": 1, "threads": 1}, queue_url, origin=RUN, seconds=60)
+        pipeline.merge_user_logins("a run", "queue", window=None, drained=[])
     assert "somebody" not in "".join(traceback.format_exception(caught.value))
 
 
@@ -164,7 +164,7 @@ WAREHOUSE = {"conn_type": "postgres", "login": "x", "schema": "x", "host": "127.
         ),
     ],
 )
-def test_each_failure_names_what_to_mend(
+def test_each_failure_names_what_to_fix(
     empty_warehouse, connections, sqs, queue_url, monkeypatch, changed, error, sentence
 ):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
@@ -176,4 +176,4 @@ def test_each_failure_names_what_to_mend(
         check(queue_url)
     assert "\n" not in str(caught.value)
     assert "secret-key" not in str(caught.value)
-    assert backlog(sqs, queue_url) == 10
+    assert backlog(Queue(sqs, queue_url)) == 10

@@ -8,9 +8,10 @@ from contextlib import nullcontext, suppress
 
 import psycopg
 
-from include.warehouse.check import prepare_warehouse
+from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_failing_postgres import crash, wait_until_it_answers
 from tests.integration.test_kill_points import INSERTED
+from tests.support.fixtures import TENS
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
 from tests.support.worker import exit_code, run, run_in_small_chunks
 
@@ -91,7 +92,7 @@ def test_random_faults(local, empty_warehouse, proxies, connected, impatient, sq
         wait_until_it_answers(local)
         while True:  # a message that one more run is given is shown to it again
             show_again(sqs, queue_url, proxies.sqs.handles())
-            run(queue_url, f"after {rounds}", max(1, left_on(sqs, queue_url)))
+            run(queue_url, f"after {rounds}", max(1, left_on(sqs, queue_url)), bounds=TENS)
             if left_on(sqs, queue_url) == 0:
                 break
             assert time.monotonic() < deadline + 60

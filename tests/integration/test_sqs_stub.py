@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from benchmarks.sqs_stub import sqs_stub
-from include.sqs.calls import backlog
+from include.sqs.calls import Queue, backlog
 from include.sqs.check import check_queue
 from sandbox.events import sample_events, send
 
@@ -81,7 +81,7 @@ def test_it_answers_as_the_test_server_does(sqs, queue_url, stub, stub_client):
 def test_the_pipelines_own_checks_pass(stub, stub_client):
     stub.load(7)
     assert check_queue(stub_client, stub.queue_url, "queue") == stub.queue_url
-    assert backlog(stub_client, stub.queue_url) == 7
+    assert backlog(Queue(stub_client, stub.queue_url)) == 7
     assert stub.state()["calls"] == {"GetQueueAttributes": 2, "DeleteMessageBatch": 1}
 
 

@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from include.batches.merge import merge_batches, rebuild
+from include import pipeline
+from include.batches.merge import merge_user_logins, rebuild
 from include.batches.window import Window
 from include.events.message import Origin
 from include.events.version import pack_version
-from include.pipeline import drain, merge, set_up
 from include.privacy.masking import read_keyring
-from include.warehouse.check import prepare_warehouse
+from include.warehouse.setup import prepare_warehouse
 from sandbox.events import sample_events, send
 from tests.support.queues import left_on
 from tests.support.worker import exit_code, run
@@ -27,7 +27,7 @@ AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def expected(empty_warehouse, connected, sqs, queue_url):
     """A queue with 200 events on it, and the rows that they become."""
-    set_up(queue_url, source="queue", window=None)
+    pipeline.check_setup(queue_url, source="queue", window=None)
     bodies = list(sample_events(200, 7))
     send(sqs, queue_url, iter(bodies))
     keyring = read_keyring(empty_warehouse.masking_key())
@@ -53,11 +53,11 @@ def at_once(*steps):
 
 def drain_all(queue_url, run_id):
     task = Origin(run_id, 0, 1, datetime.now(UTC))
-    merge(
+    pipeline.merge_user_logins(
         run_id,
         "queue",
         window=None,
-        drained=[drain({"messages": 200, "threads": 4}, queue_url, origin=task, seconds=30)],
+        drained=[pipeline.drain_and_mask({"messages": 200, "threads": 4}, queue_url, origin=task, seconds=30)],
     )
 
 
@@ -101,13 +101,15 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
 
 def test_merges_and_a_backfill(empty_warehouse, expected, queue_url):
     for part in range(10):
-        drain({"messages": 20, "threads": 1}, queue_url, origin=Origin("a run", part, 1, datetime.now(UTC)), seconds=30)
+        pipeline.drain_and_mask(
+            {"messages": 20, "threads": 1}, queue_url, origin=Origin("a run", part, 1, datetime.now(UTC)), seconds=30
+        )
 
     def step(work):
         with empty_warehouse.connect(user="pipeline") as warehouse:
             work(warehouse)
 
-    at_once(*[(step, merge_batches)] * 3, *[(step, lambda warehouse: rebuild(warehouse, AGES))] * 2)
+    at_once(*[(step, merge_user_logins)] * 3, *[(step, lambda warehouse: rebuild(warehouse, AGES))] * 2)
     with empty_warehouse.connect() as warehouse:
         assert warehouse.execute(ROWS).fetchall() == expected
         sums = warehouse.execute("select inserted, already_there, unbalanced_batches from login_etl.history").fetchall()

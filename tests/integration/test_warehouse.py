@@ -9,9 +9,9 @@ import pytest
 from include.failures import SetupError
 from include.privacy.check import check_kids
 from include.warehouse import check as warehouse_check
-from include.warehouse.check import prepare_warehouse
 from include.warehouse.migrations import MIGRATIONS, migrate
 from include.warehouse.partitions import make_partitions, needed
+from include.warehouse.setup import prepare_warehouse
 
 README = Path(__file__).parents[2] / "README.md"
 EXERCISE_TABLE = """
@@ -196,7 +196,7 @@ def test_a_view_in_the_tables_place_is_refused(local, warehouse):
     with local.connect() as owner:
         owner.execute("alter table public.user_logins rename to elsewhere")
         owner.execute("create view public.user_logins as select * from elsewhere")
-    with pytest.raises(SetupError, match="must be a table"):
+    with pytest.raises(SetupError, match="is not a table"):
         prepare_warehouse(warehouse)
 
 

@@ -10,17 +10,17 @@ from types import SimpleNamespace
 import pytest
 from botocore.config import Config
 
-from include import connections
+from include import connections, pipeline
 from include.events.message import Origin
-from include.pipeline import drain, merge, set_up
 from include.sqs import calls as sqs
-from include.sqs.receiver import ChunkBounds, receive
+from include.sqs.receiver import ChunkBounds
 from sandbox.servers import NO_PROXY, Servers
 from tests.support.postgres_proxy import PostgresProxy, Said, postgres_proxy
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
 from tests.support.sqs_proxy import Call, SqsProxy, sqs_proxy
 
 PROJECT = Path(__file__).parents[2]
+TENS = ChunkBounds(messages=10)
 
 
 @dataclass
@@ -87,8 +87,7 @@ def connected_through_proxies(proxies, monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Chunks of ten; no waiting for an answer that is lost, for an empty queue, or before another try."""
-    monkeypatch.setitem(receive.__kwdefaults__, "bounds", ChunkBounds(messages=10))
+    """No waiting for an answer that is lost, for an empty queue, or before another try."""
     monkeypatch.setattr(connections, "BOTOCORE", connections.BOTOCORE.merge(Config(read_timeout=1)))
     monkeypatch.setattr(sqs, "WAIT_SECONDS", 0)
     monkeypatch.setattr(sqs, "sleep", lambda seconds: None)
@@ -104,7 +103,7 @@ class Load:
     queue_url: str
 
     def __post_init__(self):
-        set_up(self.queue_url, source="queue", window=None)
+        pipeline.check_setup(self.queue_url, source="queue", window=None)
         self.client = self.local.client()
         self.users = send_events(self.client, self.queue_url, "user")
 
@@ -115,13 +114,14 @@ class Load:
 
     def run(self, run_id="a run", threads=1):
         """Drain the queue and merge; returns the run's counts."""
-        counts = drain(
+        counts = pipeline.drain_and_mask(
             {"messages": 100, "threads": threads},
             self.queue_url,
             origin=Origin(run_id, 0, 1, datetime.now(UTC)),
             seconds=30,
+            bounds=TENS,
         )
-        return merge(run_id, "queue", window=None, drained=[counts])
+        return pipeline.merge_user_logins(run_id, "queue", window=None, drained=[counts])
 
     def settle(self):
         """Run undisturbed, after the visibility timeout: all is there once, and nothing is left."""

@@ -6,10 +6,10 @@ import threading
 from collections import Counter
 from datetime import UTC, datetime
 
+from include import pipeline
 from include.batches.rejected import Selection
 from include.events.message import Origin
-from include.pipeline import drain, merge, plan, replay_rejected, set_up
-from include.sqs.receiver import ChunkBounds, receive
+from include.sqs.receiver import CHUNK, ChunkBounds
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
@@ -17,27 +17,26 @@ processes.set_forkserver_preload(
 )
 
 
-def run(queue_url, run_id, messages):
+def run(queue_url, run_id, messages, bounds=CHUNK):
     """Set up, plan, drain so many messages, merge; by the connections in the environment."""
-    url = set_up(queue_url, source="queue", window=None)
-    plan(url, max_messages=messages, max_workers=1)
+    url = pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.plan_drain(url, max_messages=messages, max_workers=1)
+    share = {"messages": messages, "threads": 1}
     one = Origin(run_id, 0, 1, datetime.now(UTC))
-    return merge(
-        run_id, "queue", window=None, drained=[drain({"messages": messages, "threads": 1}, url, origin=one, seconds=30)]
-    )
+    counts = pipeline.drain_and_mask(share, url, origin=one, seconds=30, bounds=bounds)
+    return pipeline.merge_user_logins(run_id, "queue", window=None, drained=[counts])
 
 
 def run_in_small_chunks(queue_url, run_id, messages):
     """The same with chunks of 20 messages."""
-    receive.__kwdefaults__["bounds"] = ChunkBounds(messages=20)
-    run(queue_url, run_id, messages)
+    run(queue_url, run_id, messages, bounds=ChunkBounds(messages=20))
 
 
 def replay_all(run_id):
     """Replay every rejected message, and merge."""
     one = Origin(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
-    counts = replay_rejected(Selection(limit=1000), origin=one, dry_run=False)
-    merge(run_id, "rejected_messages", window=None, drained=[counts])
+    counts = pipeline.replay_messages(Selection(limit=1000), origin=one, dry_run=False)
+    pipeline.merge_user_logins(run_id, "rejected_messages", window=None, drained=[counts])
 
 
 def exit_code(environment, step, *arguments, seconds=60):

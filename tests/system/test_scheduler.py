@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from include.sqs.calls import backlog
+from include.sqs.calls import Queue, backlog
 from sandbox.airflow import components
 from sandbox.events import sample_events, send
 from tests.support.leaks import everywhere, leaks
@@ -144,7 +144,7 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     # A run triggered without a logical date drains the rest.
     triggered, _ = scheduler.wait(dag_run_id=scheduler.trigger(max_messages=500))
     assert triggered["logical_date"] is None
-    assert backlog(sqs, queue_url) == 0
+    assert backlog(Queue(sqs, queue_url)) == 0
     assert warehouse.execute("select count(*) from public.user_logins where batch_id > 2").fetchone() == (10,)
 
     # Nothing raw is left in the databases or in any log.

@@ -1,5 +1,6 @@
 """The DAGs as Airflow reads them, without a database."""
 
+import ast
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -48,6 +49,15 @@ def test_every_dag_has_a_manual_an_owner_and_tags(bag):
         assert dag.doc_md == Path(dag.fileloc).read_text().split('"""')[1]
         assert dag.owner != "airflow"
         assert dag.tags
+
+
+@pytest.mark.parametrize("path", sorted((PROJECT / "dags").glob("*.py")), ids=lambda path: path.name)
+def test_a_task_does_what_the_pipelines_function_of_its_name_does(path):
+    tasks = [node for node in ast.parse(path.read_text()).body[-2].body if isinstance(node, ast.FunctionDef)]
+    assert len(tasks) >= 2
+    for task in tasks:
+        called = re.findall(r"pipeline\.(\w+)\(", ast.unparse(task))
+        assert called == [task.name]
 
 
 def test_the_schedule(dag):
@@ -141,7 +151,7 @@ def test_a_drain_is_tried_again_when_the_queue_shows_its_messages_again(dag):
         (ConnectionError("x"), RetryAction.DEFAULT),
     ],
 )
-def test_what_a_retry_cannot_mend_fails_at_once(bag, error, action):
+def test_what_a_retry_cannot_fix_fails_at_once(bag, error, action):
     for task in (task for dag in bag.dags.values() for task in dag.tasks):
         assert task.retry_policy.evaluate(error, 1, 3).action is action
 

@@ -5,10 +5,11 @@ import pytest
 from include.batches.merge import Merged
 from include.batches.reconciliation import BatchCounts, Unbalanced, reconcile, run_table
 
-ONE = BatchCounts(
-    batch_id=7, map_index=0, try_number=1, received=100, staged=99, rejected=1, inserted=90, already_there=9,
-    deleted=97, expired=2, delete_failed=1,
-)  # fmt: skip
+COUNTS = {
+    "received": 100, "staged": 99, "rejected": 1, "inserted": 90, "already_there": 9, "deleted": 97, "expired": 2,
+    "delete_failed": 1,
+}  # fmt: skip
+ONE = BatchCounts(batch_id=7, map_index=0, try_number=1, counts=COUNTS)
 ANOTHER = replace(ONE, batch_id=8, map_index=1)
 REPORTED = {"received": 200, "staged": 198, "rejected": 2}
 MERGED = Merged(batches=3, staged=208, inserted=185, already_there=23)  # one batch is an earlier run's
@@ -23,11 +24,11 @@ def test_batches_of_tries_that_failed_are_recorded_but_not_reported():
 
 
 def test_what_a_crash_left_unrecorded_is_no_fault():
-    reconcile([replace(ONE, deleted=None, expired=None, delete_failed=None)], MERGED, {})
+    reconcile([replace(ONE, counts=COUNTS | {"deleted": None, "expired": None, "delete_failed": None})], MERGED, {})
 
 
 def test_a_batch_that_another_try_has_just_landed_is_no_fault():
-    reconcile([ONE, replace(ANOTHER, inserted=None, already_there=None)], MERGED, REPORTED)
+    reconcile([ONE, replace(ANOTHER, counts=COUNTS | {"inserted": None, "already_there": None})], MERGED, REPORTED)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +45,16 @@ def test_a_batch_that_another_try_has_just_landed_is_no_fault():
 )
 def test_counts_that_do_not_hold_are_an_error_with_the_numbers(change, numbers):
     with pytest.raises(Unbalanced, match=numbers):
-        reconcile([replace(ONE, **change), ANOTHER], MERGED, REPORTED)
+        reconcile([replace(ONE, counts=COUNTS | change), ANOTHER], MERGED, REPORTED)
 
 
 def test_faults_of_two_batches_do_not_cancel_each_other_out():
     with pytest.raises(Unbalanced, match=r"batch 7: .* 91 .*; batch 8: .* 89 "):
-        reconcile([replace(ONE, inserted=91), replace(ANOTHER, inserted=89)], MERGED, REPORTED)
+        reconcile(
+            [replace(ONE, counts=COUNTS | {"inserted": 91}), replace(ANOTHER, counts=COUNTS | {"inserted": 89})],
+            MERGED,
+            REPORTED,
+        )
 
 
 def test_a_merged_batch_of_another_run_that_does_not_add_up_is_an_error_too():
@@ -58,7 +63,7 @@ def test_a_merged_batch_of_another_run_that_does_not_add_up_is_an_error_too():
 
 
 def test_the_table_has_a_line_for_each_try_and_the_sums():
-    second = replace(ONE, batch_id=9, map_index=1, try_number=2, deleted=None)
+    second = replace(ONE, batch_id=9, map_index=1, try_number=2, counts=COUNTS | {"deleted": None})
     head, second_head, _, *lines = [
         line.split() for line in run_table([ONE, replace(ONE, batch_id=8), second]).splitlines()
     ]

@@ -1,3 +1,3 @@
 update login_etl.batches
-set deleted = %(deleted)s, delete_failed = %(failed)s, expired = %(expired)s
+set deleted = %(deleted)s, delete_failed = %(delete_failed)s, expired = %(expired)s
 where batch_id = %(batch_id)s

@@ -1,0 +1,33 @@
+"""The counts of a batch: their names, which are the columns of `login_etl.batches`, and what must hold between them."""
+
+from dataclasses import dataclass
+
+STAGED = ("received", "staged", "rejected")  # written with the batch
+MERGED = ("inserted", "already_there")  # written by the merge
+DELETED = ("deleted", "expired", "delete_failed")  # written after the deletes; null after a crash before that
+DRAINED = STAGED + DELETED  # what a drain returns
+ALL = STAGED + MERGED + DELETED  # in the order in which they are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """A count, and those that it must be the sum of."""
+
+    total: str
+    parts: tuple[str, ...]
+
+
+EQUATIONS = (
+    Equation("received", ("staged", "rejected")),
+    Equation("staged", MERGED),
+    Equation("received", DELETED),
+)
+
+
+def in_words(name: str) -> str:
+    """A count's name as people read it.
+
+    >>> in_words("already_there")
+    'already there'
+    """
+    return name.replace("_", " ")

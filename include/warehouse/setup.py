@@ -1,0 +1,35 @@
+"""Bring the warehouse to what a run needs, and refuse it, in one sentence, where that cannot be."""
+
+import logging
+
+import psycopg
+
+from include.warehouse.check import check_columns, check_encoding, check_keys, check_table, check_version
+from include.warehouse.migrations import migrate, pending
+from include.warehouse.partitions import make_partitions
+
+log = logging.getLogger(__name__)
+
+
+def prepare_warehouse(connection: psycopg.Connection) -> None:
+    """Bring schema and partitions up to date. The connection must be in autocommit mode.
+
+    Raises SetupError where the target table is not as expected, or where a right is missing.
+    A handful of catalogue queries where all is done already.
+    """
+    check_encoding(connection)
+    migrate_warehouse(connection)
+    check_table(connection)
+    check_columns(connection, adopting=False)
+    check_keys(connection)
+    for name in make_partitions(connection):
+        log.info("created partition %s", name)
+
+
+def migrate_warehouse(connection: psycopg.Connection) -> None:
+    """Bring the schema up to date, and no more; one or two catalogue queries where it is."""
+    check_version(connection)
+    if pending(connection):
+        check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
+        for name in migrate(connection):
+            log.info("applied migration %s", name)

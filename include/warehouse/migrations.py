@@ -1,8 +1,17 @@
-"""Numbered SQL migrations: each is applied once, with its ledger row, in one transaction."""
+"""Numbered SQL migrations: each is applied once, with its ledger row, in one transaction, and never edited.
 
+The ledger keeps the SHA-256 of each file as it was applied: a database is what its files say, or the run refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
 
 from include.failures import SetupError
 from include.warehouse.locks import limit_lock_waits, take_turn
@@ -11,42 +20,77 @@ from include.warehouse.statements import FOLDER, read_sql, statement
 MIGRATIONS = FOLDER / "migrations"
 
 
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """A file `<version>_<what it does>.sql`."""
+
+    version: int
+    name: str
+    statements: sql.SQL
+
+    @property
+    def checksum(self) -> str:
+        """The SHA-256 of its text, in hex, with line ends as Python reads them: a checkout may change those."""
+        return sha256(self.statements.as_string().encode()).hexdigest()
+
+
+def read_migrations(folder: Path = MIGRATIONS) -> list[Migration]:
+    """All there are, in order."""
+    return [Migration(int(path.name.split("_")[0]), path.stem, read_sql(path)) for path in sorted(folder.glob("*.sql"))]
+
+
 def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[str]:
     """Apply what the ledger lacks, in order, and return the names applied.
 
     The connection must be in autocommit mode. The advisory lock is taken only when something is
     pending; whoever waited for it finds the migration done. A migration that fails leaves no
-    trace, those before it stay. Raises SetupError where the role may not do it.
+    trace, those before it stay. Raises SetupError where the role may not do it, and where a file is
+    not the one that was applied.
     """
+    migrations = read_migrations(folder)
     applied: list[str] = []
-    for path in pending(connection, folder):
+    for migration in pending(connection, migrations):
         with connection.transaction():
             take_turn(connection, "login_etl.ddl")
             limit_lock_waits(connection, "migration")
-            if path not in pending(connection, folder):
+            if migration not in pending(connection, migrations):
                 continue
             try:
-                connection.execute(read_sql(path))
-                connection.execute(
-                    statement("warehouse/record_migration"), {"version": _version(path), "name": path.stem}
-                )
+                connection.execute(migration.statements)
             except psycopg.errors.InsufficientPrivilege as error:
                 raise SetupError(
-                    f"connection warehouse: migration {path.name} was refused ({error.diag.message_primary}): "
-                    "grant the right, or run the file as somebody who has it"
+                    f"connection warehouse: migration {migration.name}.sql was refused "
+                    f"({error.diag.message_primary}): grant the right, or run the file as somebody who has it"
                 ) from None
-        applied.append(path.stem)
+            _record(connection, migration, migrations)
+        applied.append(migration.name)
     return applied
 
 
-def pending(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[Path]:
-    """The migration files that the ledger does not hold, in order."""
-    done: set[int] = set()
+def pending(connection: psycopg.Connection, migrations: Sequence[Migration]) -> list[Migration]:
+    """Those that the ledger does not hold, in order; SetupError where it holds one of another text."""
+    ledger: dict[int, str | None] = {}
     [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger")).fetchall()
     if has_ledger:
-        done = {version for (version,) in connection.execute(statement("warehouse/applied_migrations"))}
-    return [path for path in sorted(folder.glob("*.sql")) if _version(path) not in done]
+        ledger = dict(connection.execute(statement("warehouse/applied_migrations")).fetchall())
+    for migration in migrations:
+        if ledger.get(migration.version) not in (None, migration.checksum):
+            raise SetupError(
+                f"connection warehouse: migration {migration.name}.sql is not the file that this database was set up "
+                "with, by its SHA-256: restore the file as it was, and put the change into a new migration"
+            )
+    return [migration for migration in migrations if migration.version not in ledger]
 
 
-def _version(path: Path) -> int:
-    return int(path.name.split("_", 1)[0])
+def _record(connection: psycopg.Connection, migration: Migration, migrations: Sequence[Migration]) -> None:
+    """The migration's ledger row; and the checksums that the ledger lacks, once it can hold them."""
+    connection.execute(statement("warehouse/record_migration"), {"version": migration.version, "name": migration.name})
+    [(has_checksums,)] = connection.execute(statement("warehouse/has_checksums")).fetchall()
+    if has_checksums:
+        connection.execute(
+            statement("warehouse/record_checksums"),
+            {
+                "versions": [each.version for each in migrations],
+                "checksums": [each.checksum for each in migrations],
+            },
+        )

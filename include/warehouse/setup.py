@@ -5,7 +5,7 @@ import logging
 import psycopg
 
 from include.warehouse.check import check_columns, check_encoding, check_keys, check_table, check_version
-from include.warehouse.migrations import migrate, pending
+from include.warehouse.migrations import migrate, pending, read_migrations
 from include.warehouse.partitions import make_partitions
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
 def migrate_warehouse(connection: psycopg.Connection) -> None:
     """Bring the schema up to date, and no more; one or two catalogue queries where it is."""
     check_version(connection)
-    if pending(connection):
+    if pending(connection, read_migrations()):
         check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
         for name in migrate(connection):
             log.info("applied migration %s", name)

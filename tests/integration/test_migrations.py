@@ -4,10 +4,23 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
+from include.batches.merge import Merged, merge_user_logins
 from include.failures import SetupError
-from include.warehouse.migrations import MIGRATIONS, migrate, pending
+from include.warehouse.migrations import MIGRATIONS, migrate, pending, read_migrations
+from include.warehouse.setup import prepare_warehouse
 
-NAMES = [path.stem for path in sorted(MIGRATIONS.glob("*.sql"))]
+# Databases have them: a file is never edited, a change is a migration of its own, with a line here.
+CHECKSUMS = {
+    "0001_batches": "d3ac187416dada15e57129077fa77287a52ccb295822e75436dd0d8eb3e7e49b",
+    "0002_staging_logins": "63073515caad95f050ee34927eed42e44226f675cf768b4c3aada56362726f05",
+    "0003_rejected_messages": "191c65f1b7ef6bc614c73fdc355cce2b3f1559107fa874f65d89e8f4fb725779",
+    "0004_user_logins": "19f17cfb229c66c3d3c1ad9b2806b5962907332eddc068ac83c2ba411d4030c3",
+    "0005_rejected_replay": "205164290ebf40294bdfe6e693437d3724e15bfd676dcfa944ee6222e13ac194",
+    "0006_day_first": "0b98bd990b68f7bd4162f10863a7af1e446307567d33dc007c3622b1e5d84e51",
+    "0007_one_key": "a339520fc1ddef28b14a14d4c0f2466a99f6f84ceb3e92c5998364f9638f66bc",
+    "0008_checksums": "b38c5ea2a18c0698fd54088556d7c6e5994baed65b431241835eab24a01a4ac0",
+}
+NAMES = list(CHECKSUMS)
 
 
 def ledger(warehouse):
@@ -25,7 +38,7 @@ def test_a_later_migration_is_applied_to_an_older_database(warehouse, tmp_path):
     folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
     migrate(warehouse, folder)
     (folder / "9999_later.sql").write_text("create table login_etl.later ()")
-    assert [path.stem for path in pending(warehouse, folder)] == ["9999_later"]
+    assert [migration.name for migration in pending(warehouse, read_migrations(folder))] == ["9999_later"]
     assert migrate(warehouse, folder) == ["9999_later"]
 
 
@@ -79,3 +92,118 @@ def test_an_index_that_somebody_began_to_make_is_made_anew(warehouse, tmp_path):
     assert warehouse.execute(indexes).fetchall() == [("user_logins_key", False), ("user_logins_message_key", True)]
     assert migrate(warehouse) == [path.stem for path in later]
     assert warehouse.execute(indexes).fetchall() == [("user_logins_key", True)]
+
+
+def test_no_file_is_edited():
+    assert {migration.name: migration.checksum for migration in read_migrations()} == CHECKSUMS
+
+
+def test_line_ends_of_a_checkout_change_no_checksum(tmp_path):
+    for path in MIGRATIONS.glob("*.sql"):
+        (tmp_path / path.name).write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert {migration.name: migration.checksum for migration in read_migrations(tmp_path)} == CHECKSUMS
+
+
+def test_the_ledger_keeps_the_checksums(warehouse):
+    migrate(warehouse)
+    assert dict(warehouse.execute("select name, sha256 from login_etl.schema_migrations").fetchall()) == CHECKSUMS
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_changed_file_is_refused_in_one_sentence(warehouse, tmp_path, name):
+    migrate(warehouse)
+    folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    changed = folder / f"{name}.sql"
+    changed.write_text(changed.read_text() + "-- better\n")
+    (folder / "9999_later.sql").write_text("create table login_etl.later ()")
+    with pytest.raises(SetupError, match=rf"migration {name}.sql is not the file that .* put the change into a new"):
+        migrate(warehouse, folder)
+    assert warehouse.execute("select to_regclass('login_etl.later')").fetchone() == (None,)
+
+
+def test_a_table_made_anew_by_an_old_migration_has_its_checksum_again(warehouse):
+    migrate(warehouse)
+    warehouse.execute("drop table public.user_logins; delete from login_etl.schema_migrations where version = 4")
+    assert migrate(warehouse) == ["0004_user_logins"]
+    assert dict(warehouse.execute("select name, sha256 from login_etl.schema_migrations").fetchall()) == CHECKSUMS
+
+
+SCHEMA = """
+select table_schema, table_name, column_name::text, data_type || is_nullable from information_schema.columns
+where table_schema in ('public', 'login_etl')
+union all
+select schemaname, tablename, indexname, indexdef from pg_indexes where schemaname in ('public', 'login_etl')
+union all
+select 'partitions', inhparent::regclass::text, inhrelid::regclass::text, '' from pg_inherits
+union all
+select schemaname, viewname, '', definition from pg_views where schemaname = 'login_etl'
+union all
+select 'ledger', name, sha256, '' from login_etl.schema_migrations
+order by 1, 2, 3, 4
+"""
+DAY = "(now() at time zone 'UTC')::date"
+# What a run left in a database that has so many of the migrations: a merged batch, and one that is not.
+ROWS = {
+    1: """
+    insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, inserted,
+        already_there, deleted, delete_failed, expired, oldest_sent_at, newest_sent_at, started_at, merged_at)
+    values
+        ('an old run', 0, 1, 'k', 2, 1, 1, 1, 0, 2, 0, 0, now(), now(), now(), now()),
+        ('an old run', 1, 1, 'k', 2, 2, 0, null, null, 2, 0, 0, now(), now(), now(), null)
+    """,
+    2: f"""
+    do $$
+    begin
+        execute format(
+            'create table login_etl.%I partition of login_etl.staging_logins for values from (%L) to (%L)',
+            to_char({DAY}, '"staging_logins_"YYYY_MM_DD'), {DAY}, {DAY} + 1
+        );
+    end $$;
+    insert into login_etl.staging_logins (batch_id, staged_on, message_id, sent_at, user_id)
+    select least(number, 2), {DAY}, gen_random_uuid(), now(), 'user ' || number from generate_series(1, 3) as number
+    """,
+    3: """
+    insert into login_etl.rejected_messages
+    values (gen_random_uuid(), 1, now(), 1, 'body: json_invalid', '{}', 'k', 'x')
+    """,
+    4: f"""
+    insert into public.user_logins (user_id, create_date, message_id, batch_id)
+    select user_id, {DAY}, message_id, batch_id from login_etl.staging_logins where batch_id = 1
+    """,
+}
+FIRST_FORM_OF_0005 = {"    source,\n": "    min(source) as source,\n", "group by run_id, source": "group by run_id"}
+
+
+@pytest.mark.parametrize(
+    ("version", "edits"),
+    [*((version, {}) for version in range(1, len(NAMES))), (5, FIRST_FORM_OF_0005), (7, FIRST_FORM_OF_0005)],
+)
+def test_a_database_of_each_earlier_version_is_brought_up_to_date_with_its_rows(warehouse, tmp_path, version, edits):
+    prepare_warehouse(warehouse)
+    today = warehouse.execute(SCHEMA).fetchall()
+    warehouse.execute("drop schema login_etl cascade; drop table public.user_logins")
+
+    for path in sorted(MIGRATIONS.glob("*.sql"))[:version]:
+        text = path.read_text()
+        for new, old in edits.items() if path.stem == "0005_rejected_replay" else ():
+            assert new in text
+            text = text.replace(new, old)
+        (tmp_path / path.name).write_text(text)
+    assert migrate(warehouse, tmp_path) == NAMES[:version]
+    for made_by, rows in ROWS.items():
+        if made_by <= version:
+            warehouse.execute(rows)
+
+    prepare_warehouse(warehouse)
+    assert warehouse.execute(SCHEMA).fetchall() == today
+    # The last run's unmerged batch is merged by this one, where its version had staging already.
+    merged = merge_user_logins(warehouse) if version > 1 else None
+    assert merged in (None, Merged(batches=1, staged=2, inserted=2))
+    users = ["user 2", "user 3"] if version in (2, 3) else ["user 1", "user 2", "user 3"] if version >= 4 else []
+    rows = warehouse.execute("select user_id from public.user_logins order by user_id").fetchall()
+    assert [user for (user,) in rows] == users
+    rejected = warehouse.execute("select reason, rejected_at is not null, sealed_body from login_etl.rejected_messages")
+    assert rejected.fetchall() == ([("body: json_invalid", True, b"x")] if version >= 3 else [])
+    warehouse.execute("update login_etl.batches set source = 'dead_letter_queue' where batch_id = 1")
+    sources = warehouse.execute("select run_id, source, received from login_etl.history order by source").fetchall()
+    assert sources == [("an old run", "dead_letter_queue", 2), ("an old run", "queue", 2)]

@@ -46,11 +46,11 @@ IN_A_RUN = {
 # Of the catalogue, of locks, of the ledger; copies, which read nothing; and the default partition, which is read whole.
 OTHERS = {
     "batches/copy_logins", "warehouse/applied_migrations", "warehouse/attach_partition", "warehouse/create_partition",
-    "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/move_from_default_partition",
-    "warehouse/has_ledger", "warehouse/has_months", "warehouse/take_turn", "warehouse/lock_default_partition",
-    "warehouse/lock_staging_day", "warehouse/limit_lock_waits", "warehouse/missing_partitions",
-    "warehouse/record_migration", "warehouse/staging_days", "warehouse/table_sizes", "warehouse/target",
-    "warehouse/target_columns", "warehouse/target_keys",
+    "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/has_checksums", "warehouse/has_ledger",
+    "warehouse/has_months", "warehouse/limit_lock_waits", "warehouse/lock_default_partition",
+    "warehouse/lock_staging_day", "warehouse/missing_partitions", "warehouse/move_from_default_partition",
+    "warehouse/record_checksums", "warehouse/record_migration", "warehouse/staging_days", "warehouse/table_sizes",
+    "warehouse/take_turn", "warehouse/target", "warehouse/target_columns", "warehouse/target_keys",
 }  # fmt: skip
 FILL = """
 insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, deleted, delete_failed,

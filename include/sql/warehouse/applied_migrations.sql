@@ -1,1 +1,2 @@
-select version from login_etl.schema_migrations
+-- As JSON, because a ledger of before 0008 has no sha256.
+select version, to_jsonb(schema_migrations) ->> 'sha256' as sha256 from login_etl.schema_migrations

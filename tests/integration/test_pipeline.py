@@ -44,8 +44,6 @@ def ready(warehouse):
     return warehouse
 
 
-# One thread unless a test is about several: the local SQS server now and then gives one message to two receives that
-# come at the same moment. That is legal and harmless, but the counts are then one higher.
 @pytest.fixture
 def drain(sqs, queue_url, ready, keyring):
     def run(**options):

@@ -70,8 +70,8 @@ def test_two_runs(empty_warehouse, airflow_connections, expected, sqs, queue_url
         assert (
             warehouse.execute("select * from login_etl.history where unbalanced_batches is not null").fetchall() == []
         )
-        # Not how many are left: of two deletes at the same moment the local server may do only one, and confirms both.
         assert warehouse.execute("select sum(received - deleted) from login_etl.history").fetchone() == (0,)
+    assert left_on(sqs, queue_url) == 0
 
 
 def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):

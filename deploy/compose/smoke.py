@@ -187,7 +187,7 @@ def wait_until(there: Callable[[], bool], seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while not there():
         if time.monotonic() > deadline:
-            raise RuntimeError(f"waited for {seconds} s in vain")
+            raise RuntimeError(f"nothing changed within {seconds} s")
         time.sleep(0.5)
 
 

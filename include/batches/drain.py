@@ -137,7 +137,10 @@ def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:
     log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in done.items()))
     stop_where_nothing_is_deleted(batch, deletes)
     if deletes.deleted < batch.received:
-        log.warning("SQS delivers the messages that were staged and not deleted again; the merge recognises them")
+        log.warning(
+            "%d staged messages are still on the queue: SQS delivers them again, and the merge recognises them",
+            batch.received - deletes.deleted,
+        )
     return done
 
 

@@ -15,6 +15,6 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
     used = {kid for (kid,) in connection.execute(statement("privacy/used_kids"))}
     if unknown := sorted(used - set(keyring.kids)):
         raise SetupError(
-            f"connection pii_masking: earlier batches were masked under key id {', '.join(unknown)}, which is not in "
+            f"connection pii_masking: earlier batches were masked with key id {', '.join(unknown)}, which is not in "
             f"this keyring's chain ({', '.join(keyring.kids)}): put the missing key back, oldest key first"
         )

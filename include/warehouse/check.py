@@ -27,7 +27,7 @@ class Column:
         if self.length and isinstance(length, int) and length < self.length:
             return f"holds {length} characters, not {self.length}"
         if there["not_null"] and not self.always_there:
-            return "may not be null, and an event may lack it"
+            return "does not allow null, but an event may lack it"
         return ""
 
 
@@ -84,7 +84,7 @@ def check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
             faults.append(f"column {name} {fault}")
     for name, there in present.items():
         if name not in expected and there["not_null"] and not there["has_default"]:
-            faults.append(f"column {name}, which is not ours, may not be null")
+            faults.append(f"column {name}, which is not ours, does not allow null")
     if faults:
         raise SetupError(
             f"connection warehouse: table public.user_logins is not as expected ({'; '.join(faults)}): "

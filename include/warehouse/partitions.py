@@ -81,7 +81,7 @@ def make_partitions(
             if partition.table != "user_logins":
                 raise
             log.warning(
-                "partition %s could not be made: %s is locked; the next run tries again",
+                "partition %s could not be created: %s is locked; the next run tries again",
                 partition.name,
                 partition.table,
             )

@@ -13,7 +13,7 @@ from include.warehouse.migrations import MIGRATIONS, migrate
 from include.warehouse.partitions import make_partitions, needed
 from include.warehouse.setup import prepare_warehouse
 
-README = Path(__file__).parents[2] / "README.md"
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 EXERCISE_TABLE = """
 create table public.user_logins (
     user_id varchar(128), device_type varchar(32), masked_ip varchar(256), masked_device_id varchar(256),
@@ -102,7 +102,7 @@ def test_a_table_that_is_locked_is_left_to_the_next_run(empty_warehouse, warehou
         analyst.execute("select count(*) from public.user_logins")
         made = make_partitions(warehouse, date(2031, 5, 1))
         assert made == ["staging_logins_2031_05_01", "staging_logins_2031_05_02"]
-        assert "user_logins_2031_05 could not be made: user_logins is locked" in caplog.text
+        assert "user_logins_2031_05 could not be created: user_logins is locked" in caplog.text
     assert "user_logins_2031_05" in make_partitions(warehouse, date(2031, 5, 1))
 
 
@@ -143,9 +143,9 @@ def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
     prepare_warehouse(adopted)
 
 
-def test_the_queries_of_the_readme_run(warehouse):
+def test_the_queries_of_the_runbook_run(warehouse):
     prepare_warehouse(warehouse)
-    queries = re.findall(r"```sql\n(.*?)```", README.read_text(), re.DOTALL)
+    queries = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
     assert len(queries) == 2
     for query in queries:
         assert warehouse.execute(query.encode()).fetchall() == []
@@ -170,8 +170,8 @@ def test_a_foreign_table_is_refused_before_it_is_altered(local, warehouse):
         owner.execute("alter table public.user_logins owner to pipeline")
     faults = (
         r"column user_id holds 64 characters, not 128; "
-        r"column masked_ip may not be null, and an event may lack it; column app_version is text, not integer; "
-        r"column create_date is missing; column extra, which is not ours, may not be null"
+        r"column masked_ip does not allow null, but an event may lack it; column app_version is text, not integer; "
+        r"column create_date is missing; column extra, which is not ours, does not allow null"
     )
     with pytest.raises(SetupError, match=faults):
         prepare_warehouse(warehouse)

@@ -14,6 +14,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
+RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_shell_for_plain_airflow_commands(home):
     commands = ['eval "$(make -s env)"', "airflow dags test user_logins", "make stop"]
     assert all(f"\n{command}\n" in README for command in commands)
     set_up, test, stop = commands
-    [backfill] = re.findall(r"^airflow backfill create .*$", README, re.MULTILINE)
+    [backfill] = re.findall(r"^airflow backfill create .*$", RUNBOOK, re.MULTILINE)
     script = [set_up, "make seed EVENTS=20", test, "airflow dags reserialize", f"{backfill} --dry-run", stop]
     done = shell(home, "\n".join(script))
     assert "batch 1: received 20, staged 20, rejected 0, deleted 20" in done.stdout

@@ -8,6 +8,7 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+POSTGRES = "canceling statement due to lock timeout"  # says Postgres, not we
 PROMISES = {
     "Nothing lost",
     "Nothing twice",
@@ -40,3 +41,33 @@ def test_every_promise_names_its_tests():
 def test_every_link_leads_somewhere(path):
     links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readme_is_short():
+    assert len((PROJECT / "README.md").read_text().splitlines()) <= 120
+
+
+def test_every_document_is_found_from_the_readme():
+    linked = set(re.findall(r"\]\((docs/\w+\.md)\)", (PROJECT / "README.md").read_text()))
+    assert linked == {str(path.relative_to(PROJECT)) for path in (PROJECT / "docs").glob("*.md")}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_heading_that_is_linked_exists(path):
+    for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text()):
+        text = (path.parent / target if target else path).read_text()
+        assert heading in {
+            re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+            for title in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        }
+
+
+def test_the_sentences_in_the_runbook_are_those_of_the_code():
+    """What is quoted in the column `you see`: each piece between dots stands in a message of the code."""
+    code = " ".join(re.sub(r"\"\s*f?\"", "", path.read_text()) for path in [*(PROJECT / "include").rglob("*.py")])
+    rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE)
+    quoted = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row)]
+    assert len(quoted) >= 6
+    for quote in quoted:
+        for piece in filter(None, (piece.strip() for piece in quote.split("…"))):
+            assert piece in code or piece == POSTGRES, quote

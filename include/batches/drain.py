@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from time import monotonic
 
@@ -56,9 +56,10 @@ def drain_and_mask(
 
     While the calling thread lands a chunk, which becomes a batch, `threads` threads delete the one
     before it and receive the next. They share the client; the connection must be in autocommit mode
-    and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere repeats
-    what is on its way, and the merge recognises the repetition; none is lost. Raises RuntimeError where nothing
-    of a chunk can be deleted: going on would land the same messages again and again.
+    and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere
+    repeats what is on its way, and the merge recognises the repetition; none is lost. Raises
+    RuntimeError where nothing of a chunk can be deleted: going on would land the same messages again
+    and again.
     """
     totals = Counter(dict.fromkeys(counts.DRAINED, 0))
     deadline = monotonic() + seconds
@@ -80,10 +81,7 @@ def drain_and_mask(
                 totals.update(finish(connection, landed.popleft()))
         except BaseException:
             chunks.close()
-            if connection.info.transaction_status == TransactionStatus.IDLE:  # else it was interrupted, or is closed
-                for each in landed:
-                    with not_instead_of_the_error(each.batch):
-                        finish(connection, each)
+            finish_after_a_failure(connection, landed)
             raise
     return dict(totals)
 
@@ -120,15 +118,6 @@ def parse_all(chunk: Sequence[Message]) -> Parsed:
     return parsed
 
 
-@contextmanager
-def not_instead_of_the_error(batch: Batch) -> Iterator[None]:
-    """Only log what finishing the batch of a drain that has failed raises."""
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - the first error says more
-        log.warning("batch %d is staged; deleting its messages failed: %s", batch.batch_id, type(error).__name__)
-
-
 def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:
     """Wait for a batch's deletes, record and log them, and return the batch's `counts.DRAINED`."""
     batch, deletes = landed.batch, sum(landed.deletes, start=Deletes())
@@ -142,6 +131,18 @@ def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:
             batch.received - deletes.deleted,
         )
     return done
+
+
+def finish_after_a_failure(connection: psycopg.Connection, landed: Iterable[Landed]) -> None:
+    """Finish what is landed, and only log what that raises: the drain's own error says more."""
+    if connection.info.transaction_status != TransactionStatus.IDLE:
+        return  # it was interrupted in the middle of a statement, or is closed
+    for each in landed:
+        try:
+            finish(connection, each)
+        except Exception as error:  # noqa: BLE001
+            number = each.batch.batch_id
+            log.warning("batch %d is staged; deleting its messages failed: %s", number, type(error).__name__)
 
 
 def record_deletes(connection: psycopg.Connection, batch: Batch, deletes: Deletes) -> None:

@@ -39,6 +39,7 @@ RULES = {
 
 
 def _version(text: str | None) -> str | None:
+    """The text, where it can be packed; the field's rule otherwise."""
     try:
         if text is not None:
             pack_version(text)

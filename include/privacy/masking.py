@@ -130,6 +130,7 @@ def _read_key(text: str) -> tuple[str, bytes]:
 
 
 def _digest(keyed: HMAC, text: str) -> str:
+    """The hex of the HMAC of a text; `keyed` is left as it is."""
     mac = keyed.copy()
     mac.update(text.encode())
     return mac.finalize().hex()

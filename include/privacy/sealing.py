@@ -28,4 +28,5 @@ def unseal(sealed: bytes, *, key: bytes, message_id: UUID) -> str:
 
 
 def _cipher(key: bytes) -> AESGCM:
+    """The cipher under the key that is derived from a masking key."""
     return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=LABEL).derive(key))

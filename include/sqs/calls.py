@@ -114,6 +114,7 @@ def _received(queue: Queue, call: ReceiveMessageRequestTypeDef) -> list[Received
 
 
 def _message(raw: MessageTypeDef, expires_at: float) -> Received:
+    """A message as botocore gives it; KeyError or ValueError where it lacks what SQS always sends."""
     attributes = raw["Attributes"]
     return Received(
         message_id=UUID(raw["MessageId"]),

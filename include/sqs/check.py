@@ -52,6 +52,7 @@ def check_queue(sqs: SQSClient, configured: str, source: Source) -> str:
 
 
 def _attributes(queue: Queue) -> dict[str, str]:
+    """All of the queue's attributes, by name."""
     with setup_errors(queue.url):
         answer = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
     return {str(name): value for name, value in answer["Attributes"].items()}

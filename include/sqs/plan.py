@@ -37,4 +37,5 @@ def plan_drain(backlog: int, *, max_messages: int, max_workers: int) -> list[Sha
 
 
 def _parts(total: int, size: int) -> int:
+    """How many parts of a size a total has, the last one perhaps smaller; one at least."""
     return max(1, -(-total // size))

@@ -43,6 +43,7 @@ def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str,
 
 
 def _older_than(days: int, connection: psycopg.Connection) -> list[StagingDay]:
+    """The days that ended more than `days` whole days ago, oldest first."""
     return [held for held in staging_days(connection) if held.age > days]
 
 

@@ -18,7 +18,7 @@ from botocore.exceptions import NoRegionError, PartialCredentialsError, ProfileN
 
 from include.failures import SetupError
 from include.privacy.masking import Keyring, read_keyring
-from include.sqs.errors import setup_errors
+from include.sqs.errors import raising_setup_errors
 from include.sqs.plan import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def sqs_client() -> SQSClient:
     _connection(AWS, conn_type="aws")
     logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it logs whole messages
     try:
-        with setup_errors(f"connection {AWS}"):
+        with raising_setup_errors(f"connection {AWS}"):
             client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
     except (NoRegionError, PartialCredentialsError, ProfileNotFound) as error:
         raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None

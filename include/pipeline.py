@@ -10,7 +10,7 @@ from include.batches.reconciliation import batches_of_run, reconcile, run_table
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import masking_keyring, sqs_client, warehouse_connection
-from include.events.message import Origin, Source
+from include.events.message import Origin, QueueSource, Source
 from include.privacy.check import check_kids
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog
@@ -30,7 +30,7 @@ DAYS_AHEAD = 7
 MONTHS_AHEAD = 3
 
 
-def check_setup(queue_url: str, *, source: Source, window: Window | None) -> str | None:
+def check_setup(queue_url: str, *, source: QueueSource, window: Window | None) -> str | None:
     """Migrate, create partitions, check everything the run needs, and return the URL of the queue to drain.
 
     A rebuild needs neither queue nor keys, and gets None. Raises SetupError, in one sentence, for
@@ -115,7 +115,7 @@ def make_partitions() -> dict[str, str]:
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
         made = partitions.make_partitions(warehouse, months=MONTHS_AHEAD, days=DAYS_AHEAD)
-        log.info("partitions created: %s", ", ".join(made) or "none was missing")
+        log.info("partitions created: %s", ", ".join(made) or "none")
         return dict.fromkeys(made, "created") | empty_default_partition(warehouse, months=MONTHS_AHEAD)
 
 

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-# The queue that a run drains, as its param `source` names it, or the messages that were rejected earlier.
-Source = Literal["queue", "dead_letter_queue", "rejected_messages"]
+QueueSource = Literal["queue", "dead_letter_queue"]  # the queue that a run drains: its param `source`
+Source = QueueSource | Literal["rejected_messages"]  # where a batch's messages are from
 
 
 @dataclass(frozen=True, slots=True)

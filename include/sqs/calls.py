@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -16,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from include.events.message import Message
 from include.failures import SetupError
-from include.sqs.errors import DENIED, error_name, setup_error, setup_errors
+from include.sqs.errors import DENIED, error_name, raising_setup_errors, setup_error
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -76,7 +78,7 @@ class Deletes:
 
 def backlog(queue: Queue) -> int:
     """About how many messages can be received now. Takes none, and raises no receive count."""
-    with setup_errors(queue.url):
+    with raising_setup_errors(queue.url):
         answer = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["ApproximateNumberOfMessages"])
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
@@ -98,7 +100,7 @@ def receive_once(queue: Queue, size: int) -> list[Received]:
     if messages is None:  # raised here, because a traceback that shows local variables shows no body here
         raise SetupError(
             f"{queue.url} gives messages without a UUID, SentTimestamp or ApproximateReceiveCount: "
-            "check that endpoint_url in connection aws_sqs is an SQS server's"
+            "check that endpoint_url in connection aws_sqs points to an SQS server"
         )
     return messages
 
@@ -106,7 +108,7 @@ def receive_once(queue: Queue, size: int) -> list[Received]:
 def _received(queue: Queue, call: ReceiveMessageRequestTypeDef) -> list[Received] | None:
     """The messages of one receive call; None where the answer cannot be read."""
     expires_at = monotonic() + VISIBILITY_SECONDS  # SQS starts to hide a message no earlier than now
-    with setup_errors(queue.url):
+    with raising_setup_errors(queue.url):
         try:
             return [_message(raw, expires_at) for raw in queue.client.receive_message(**call).get("Messages", [])]
         except (KeyError, ValueError):
@@ -133,15 +135,19 @@ def delete(queue: Queue, messages: Sequence[Received], *, threads: int, pool: Ex
     What stays on the queue is received again and recognised by its message id, so a call that fails,
     after botocore's retries, is counted and no error. SetupError where deleting is not allowed.
     """
-    tens = [messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE)]
-    threads = min(threads, len(tens))
-    # A slice for each thread: a future for each ten would cost more than the rest of this.
-    return pool.map(partial(_delete_tens, queue), [tens[number::threads] for number in range(threads)])
+    tens = deque(messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE))
+    # Each thread takes the next ten, so that none waits behind another's slow call until its handles are too old. A
+    # future for each ten would cost more than the rest of this.
+    return pool.map(partial(_delete_tens, queue), [tens] * min(threads, len(tens)))
 
 
-def _delete_tens(queue: Queue, tens: Sequence[Sequence[Received]]) -> Deletes:
-    """Delete one ten after the other."""
-    return sum((_delete_ten(queue, ten) for ten in tens), start=Deletes())
+def _delete_tens(queue: Queue, tens: deque[Sequence[Received]]) -> Deletes:
+    """Delete ten after ten until none is left; several threads take from one deque."""
+    done = Deletes()
+    with suppress(IndexError):  # another thread took the last one
+        while tens:
+            done += _delete_ten(queue, tens.popleft())
+    return done
 
 
 def _delete_ten(queue: Queue, messages: Sequence[Received]) -> Deletes:
@@ -159,7 +165,7 @@ def _delete_ten(queue: Queue, messages: Sequence[Received]) -> Deletes:
         try:
             answer = delete_once(queue, [message.receipt_handle for message in messages])
         except (ClientError, BotoCoreError) as error:
-            log.warning("%d staged messages could not be deleted from the queue: %s", len(messages), error_name(error))
+            log.warning("%d messages could not be deleted from the queue: %s", len(messages), error_name(error))
             break
         deleted = {entry["Id"] for entry in answer.get("Successful", [])}
         dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
@@ -175,7 +181,7 @@ def delete_once(queue: Queue, handles: list[str]) -> DeleteMessageBatchResultTyp
     entries: list[DeleteMessageBatchRequestEntryTypeDef] = [
         {"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)
     ]
-    with setup_errors(queue.url):
+    with raising_setup_errors(queue.url):
         answer = queue.client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
     for failure in answer.get("Failed", []):
         if failure["Code"] in DENIED:

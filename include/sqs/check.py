@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ConnectionError as EndpointError
 from botocore.exceptions import HTTPClientError
 
-from include.events.message import Source
+from include.events.message import QueueSource
 from include.failures import SetupError
 from include.sqs.calls import Queue, delete_once
-from include.sqs.errors import setup_errors
+from include.sqs.errors import raising_setup_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -23,7 +23,7 @@ MIN_RECEIVES = 3  # a message is received again after a crash and after a failed
 MADE_UP_HANDLE = "made-up-handle"
 
 
-def check_queue(sqs: SQSClient, configured: str, source: Source) -> str:
+def check_queue(sqs: SQSClient, configured: str, source: QueueSource) -> str:
     """The URL of the queue that this run drains, once it is known to exist and to allow deletes.
 
     `configured` is the variable user_logins_queue_url. Raises SetupError for what somebody has to
@@ -53,14 +53,14 @@ def check_queue(sqs: SQSClient, configured: str, source: Source) -> str:
 
 def _attributes(queue: Queue) -> dict[str, str]:
     """All of the queue's attributes, by name."""
-    with setup_errors(queue.url):
+    with raising_setup_errors(queue.url):
         answer = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
     return {str(name): value for name, value in answer["Attributes"].items()}
 
 
 def _dead_letter_queue(queue: Queue, attributes: dict[str, str]) -> Queue:
     """The queue that the redrive policy names; SetupError where there is none, or none that can be drained."""
-    if queue.is_fifo:
+    if queue.is_fifo or attributes.get("FifoQueue") == "true":
         raise SetupError(
             "param source: the dead-letter queue of a FIFO queue cannot be drained, because SQS resets the sent "
             "time there, and what was loaded already would not be recognised: run with source=queue"
@@ -72,7 +72,7 @@ def _dead_letter_queue(queue: Queue, attributes: dict[str, str]) -> Queue:
         )
     # arn:aws:sqs:region:account:name
     account, name = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].split(":")[-2:]
-    with setup_errors(name):
+    with raising_setup_errors(name):
         answer = queue.client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
     return Queue(queue.client, answer["QueueUrl"])
 
@@ -81,7 +81,7 @@ def _warn_of_risks(attributes: dict[str, str]) -> None:
     """Warn of settings with which good messages end in the dead letters, or bad ones nowhere."""
     if "RedrivePolicy" not in attributes:
         log.warning(
-            "the queue has no dead-letter queue: a message that crashes its consumers stays until it expires; "
+            "the queue has no dead-letter queue: a message that crashes its consumers stays until its retention ends; "
             "give the queue a redrive policy"
         )
     elif (receives := int(json.loads(attributes["RedrivePolicy"])["maxReceiveCount"])) < MIN_RECEIVES:

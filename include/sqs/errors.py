@@ -30,7 +30,7 @@ def error_name(error: ClientError | BotoCoreError) -> str:
 
 
 @contextmanager
-def setup_errors(subject: str) -> Iterator[None]:
+def raising_setup_errors(subject: str) -> Iterator[None]:
     """Turn what AWS says of a wrong queue, key or policy into a SetupError, which is not retried.
 
     `subject` is what was asked about: a queue's URL, or a connection. botocore has one ClientError

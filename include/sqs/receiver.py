@@ -13,7 +13,7 @@ While nobody holds the lock,
 - `unclaimed`, what running calls have claimed, and what was received add up to `limit`;
 - what was received and is not taken by the caller, with what running calls may bring, fits into CHUNKS_AHEAD chunks,
   going by the largest answer of late; but one call always runs when there is nothing else;
-- the end is ready once no call runs and none will be started, and then nothing comes after it.
+- once no call runs and none will be started, the next one to look puts the end behind the last chunk.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Chunk:
 
 @dataclass(slots=True)
 class State:
-    """What the calls and the caller share; whoever reads or writes it holds the lock."""
+    """What the calls and the caller share, and touch with the lock only; after the end `failure` is final."""
 
     # Messages that may still be received, and that no call has been started for.
     unclaimed: int

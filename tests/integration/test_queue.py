@@ -7,6 +7,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from time import monotonic, sleep
 
@@ -16,7 +17,7 @@ from botocore.stub import Stubber
 
 from include.failures import SetupError
 from include.sqs import calls as conversation
-from include.sqs.calls import Deletes, Queue, backlog, delete
+from include.sqs.calls import Deletes, Queue, Received, backlog, delete
 from include.sqs.check import check_queue
 from include.sqs.receiver import ChunkBounds, receive
 from sandbox.events import send
@@ -243,6 +244,31 @@ def test_a_variable_that_is_no_url_is_refused(sqs, configured):
 def test_a_queue_that_is_not_there_is_a_setup_error(sqs, queue_url):
     with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
         check_queue(sqs, queue_url + "-not-there", "queue")
+
+
+def test_a_slow_delete_holds_up_no_other(pool):
+    """Its thread's next ones are done by the others, whose handles would otherwise be too old."""
+
+    class OneSlow:
+        def __init__(self):
+            self.calls, self.done = count(), []
+
+        def delete_message_batch(self, *, QueueUrl, Entries):  # noqa: N803 - as botocore has them
+            if next(self.calls) == 0:
+                sleep(1)
+            self.done.append(monotonic())
+            return {"Successful": [{"Id": entry["Id"]} for entry in Entries]}
+
+    now = monotonic()
+    messages = [
+        Received(uuid.uuid4(), datetime.now(UTC), 1, "x", expires_at=now + 120, receipt_handle=str(number))
+        for number in range(400)
+    ]
+    client = OneSlow()
+    deletes = sum(delete(Queue(client, "made-up"), messages, threads=4, pool=pool), start=Deletes())
+    assert deletes == Deletes(deleted=400)
+    assert len(client.done) == 40
+    assert client.done[-2] < now + 0.9  # all but the slow one
 
 
 def test_a_forbidden_delete_is_found_before_the_first_receive(sqs, queue_url, stubbed):

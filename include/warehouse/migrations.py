@@ -1,6 +1,7 @@
 """Numbered SQL migrations: each is applied once, with its ledger row, in one transaction, and never edited.
 
-The ledger keeps the SHA-256 of each file as it was applied: a database is what its files say, or the run refuses.
+The ledger keeps the SHA-256 of each file as it was applied, and where another one lies there now, the run stops. Of
+what was applied before 0008, which brought the checksums, it keeps that of the files as they were then.
 """
 
 from __future__ import annotations
@@ -57,12 +58,12 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
                 continue
             try:
                 connection.execute(migration.statements)
+                _record(connection, migration, migrations)
             except psycopg.errors.InsufficientPrivilege as error:
                 raise SetupError(
                     f"connection warehouse: migration {migration.name}.sql was refused "
                     f"({error.diag.message_primary}): grant the right, or run the file as somebody who has it"
                 ) from None
-            _record(connection, migration, migrations)
         applied.append(migration.name)
     return applied
 

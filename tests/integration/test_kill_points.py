@@ -31,7 +31,7 @@ select schemaname, tablename, indexname, indexdef from pg_indexes where schemana
 union all
 select 'partitions', inhparent::regclass::text, inhrelid::regclass::text, '' from pg_inherits
 union all
-select 'ledger', name, '', '' from login_etl.schema_migrations
+select 'ledger', name, sha256, '' from login_etl.schema_migrations
 order by 1, 2, 3, 4
 """
 

@@ -4,7 +4,6 @@ import argparse
 import os
 import platform
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
@@ -18,9 +17,8 @@ os.environ.update(
     AIRFLOW__LOGGING__LOGGING_LEVEL="WARNING",
     AIRFLOW__CORE__LOAD_EXAMPLES="False",
     AIRFLOW__DATABASE__SQL_ALCHEMY_CONN="postgresql+psycopg2://nobody@127.0.0.1:1/none",
-    PYTHONPATH=os.pathsep.join(str(Path(__file__).parents[1] / folder) for folder in ("", "plugins")),
+    PYTHONPATH=str(Path(__file__).parents[1]),
 )
-sys.path.append(str(Path(__file__).parents[1] / "plugins"))
 
 from rich.console import Console
 from rich.markup import escape

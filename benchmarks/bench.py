@@ -135,7 +135,7 @@ def make_warehouse(bench: Bench, dbname: str) -> None:
 
 
 def this_origin(map_index: int = 0) -> Origin:
-    """The drain that all batches of a benchmark belong to."""
+    """The task that all batches of a benchmark come from."""
     return Origin("benchmark", map_index, 1, datetime.now(UTC))
 
 

@@ -13,7 +13,7 @@ large the tables are now.
   many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
   `replay_rejected` cannot open them any more.
 
-* **It failed**: nothing is lost; the next run catches up. The last line of the log says what to fix.
+* **It failed**: nothing is lost; the next run catches up. The error in the log says what to fix.
 * **A table is locked**: the task is retried, and fails when the table stays locked: find the long transaction in
   `pg_stat_activity`.
 * **Rows are still in the default partition**: no month is created for dates more than ten years ago or more than three

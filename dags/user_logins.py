@@ -5,8 +5,8 @@ into `public.user_logins`. A message is deleted from SQS only after its row is c
 row's key: nothing is lost, and nothing is there twice, whatever is retried.
 
 * **Nothing to do**: an empty queue is watched for one minute; then the run is a success with skipped tasks.
-* **It failed**: the last line of the log says what to fix. Clear the failed task, or leave it to the next run, which
-  merges what earlier ones left. SQS delivers messages that were not deleted again, and the merge recognises them.
+* **It failed**: the error in the log says what to fix. Clear the failed task, or leave it to the next run, which
+  merges what earlier ones left. SQS delivers again what was not deleted, and the merge recognises it.
 * **Rebuild**: `rebuild_from` and `rebuild_to` restore rows from staging and take nothing from the queue.
   So does `airflow backfill create … --reprocess-behavior completed`, for the intervals of earlier runs.
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.

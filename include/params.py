@@ -26,7 +26,10 @@ REBUILD = TIME | {"section": "Rebuild from staging instead of draining the queue
 DRAIN_FORM = {
     "max_messages": Param(100_000, **COUNT, maximum=1_000_000, description="Maximum number of messages per run"),
     "max_seconds": Param(
-        180, **COUNT, maximum=MAX_SECONDS, description="Maximum number of seconds that a drain task receives messages"
+        180,
+        **COUNT,
+        maximum=MAX_SECONDS,
+        description="Maximum number of seconds for which a drain task receives messages",
     ),
     "max_workers": Param(4, **COUNT, maximum=32, description="Maximum number of parallel drain tasks"),
     "source": Param(

@@ -24,7 +24,7 @@ def number_of_events(text: str) -> int:
     """What a command line says; ArgumentTypeError, with a sentence for the user, where that cannot be."""
     if not (text.isascii() and text.isdecimal()) or int(text) > MOST_EVENTS:
         raise ArgumentTypeError(
-            f"{text} is not a number from 0 to {MOST_EVENTS:,}, which the local SQS server can take"
+            f"{text} is not a number from 0 to {MOST_EVENTS:,}, the most that the local SQS server handles well"
         )
     return int(text)
 

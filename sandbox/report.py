@@ -55,11 +55,11 @@ def show(servers: Servers, console: Console, *, since: int) -> None:
         )
         _print(console, "Rejected so far, and why", ("reason", "messages"), warehouse.execute(REJECTED))
         [(total,)] = warehouse.execute("select count(*) from public.user_logins").fetchall()
-        headers = ("user", "type", "masked ip", "masked device", "in", "version", "date")
+        headers = ("user", "type", "masked ip", "masked device", "locale", "version", "date")
         _print(console, f"user_logins: {total:,} rows, for example", headers, warehouse.execute(ROWS))
         for column, title in (("masked_device_id", "Devices"), ("masked_ip", "Addresses")):
             rows = warehouse.execute(SHARED.format(column=column).encode())
-            _print(console, f"{title} shared by most users", (column, "users", "logins"), rows)
+            _print(console, f"{title} shared by the most users", (column, "users", "logins"), rows)
 
 
 def _print(console: Console, title: str, headers: Iterable[str], rows: Iterable[Iterable[Any]]) -> None:

@@ -47,7 +47,7 @@ def main() -> None:
             sqs.send_message(QueueUrl=url, MessageBody=message.findtext("{*}Body", ""))
             ask("DeleteMessage", ReceiptHandle=message.findtext("{*}ReceiptHandle", ""))
             moved += 1
-    print(f"Moved {moved:,} messages of the exercise's queue")
+    print(f"Moved {moved:,} messages from the exercise's queue")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ class Stack:
         with DIRECTLY.open(request, timeout=30) as answer:
             return json.load(answer)
 
-    def load(self) -> None:
+    def trigger(self) -> None:
         """Trigger the DAG."""
         self.ask("dagRuns", {"logical_date": None})
 
@@ -136,12 +136,12 @@ def smoke(stack: Stack) -> None:
         stack.up()
     with step(f"Loading {FIRST[0]:,} events"):
         stack.seed(FIRST[0], f"--seed={FIRST[1]}")
-        stack.load()
+        stack.trigger()
         wait_until(lambda: stack.number(FOUND) >= FIRST[0], 180)
     sent = FIRST[0] + SECOND[0]
     with step(f"Loading {SECOND[0]:,} more, until some are drained"):
         stack.seed(SECOND[0], f"--seed={SECOND[1]}")
-        stack.load()
+        stack.trigger()
         wait_until(lambda: stack.number(DRAINED) > FIRST[0], 180)
     with step("Killing the container that drains them") as note:
         note.append(stack.kill_what_drains())
@@ -154,7 +154,7 @@ def smoke(stack: Stack) -> None:
         stack.restart()
     with step(f"Waiting {HIDDEN} s, until SQS shows again what was in flight, and for a run that takes it"):
         time.sleep(max(0, killed + HIDDEN - time.monotonic()))
-        stack.load()
+        stack.trigger()
         wait_until(lambda: stack.number(FOUND) >= sent, 600)
     with step("Waiting until nothing is left on the queue"):
         # What was received and not deleted is left to the next scheduled run.

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 
 STAGED = ("received", "staged", "rejected")  # written with the batch
 MERGED = ("inserted", "already_there")  # written by the merge
-DELETED = ("deleted", "expired", "delete_failed")  # written after the deletes; null after a crash before that
+DELETED = (
+    "deleted",
+    "expired",
+    "delete_failed",
+)  # written after the deletes; null for replays, and after a crash in between
 DRAINED = STAGED + DELETED  # what a drain returns
 ALL = STAGED + MERGED + DELETED  # in the order in which they are shown
 

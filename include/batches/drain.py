@@ -1,4 +1,4 @@
-"""The drain: receive, parse, mask, land, commit, and only then delete."""
+"""The drain: receive, parse, mask, stage, commit, and only then delete."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Parsed:
 
 
 @dataclass(frozen=True, slots=True)
-class Landed:
+class Staged:
     """A committed batch, and the deletes of its messages, which are on their way."""
 
     batch: Batch
@@ -54,16 +54,16 @@ def drain_and_mask(
 ) -> dict[str, int]:
     """Move at most `messages` from the queue to staging, receiving for at most `seconds`.
 
-    While the calling thread lands a chunk, which becomes a batch, `threads` threads delete the one
+    While the calling thread stages a chunk, which becomes a batch, `threads` threads delete the one
     before it and receive the next. They share the client; the connection must be in autocommit mode
     and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere
     repeats what is on its way, and the merge recognises the repetition; none is lost. Raises
-    RuntimeError where nothing of a chunk can be deleted: going on would land the same messages again
+    RuntimeError where nothing of a chunk can be deleted: going on would stage the same messages again
     and again.
     """
     totals = Counter(dict.fromkeys(counts.DRAINED, 0))
     deadline = monotonic() + seconds
-    landed: deque[Landed] = deque()
+    staged: deque[Staged] = deque()
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool,
         closing(receive(queue, limit=messages, deadline=deadline, threads=threads, pool=pool, bounds=bounds)) as chunks,
@@ -72,22 +72,22 @@ def drain_and_mask(
             for chunk in map(in_time, chunks):
                 if not chunk:
                     continue
-                batch = land(connection, chunk, keyring=keyring, origin=origin)
-                landed.append(Landed(batch, delete(queue, chunk, threads=threads, pool=pool)))
+                batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
+                staged.append(Staged(batch, delete(queue, chunk, threads=threads, pool=pool)))
                 # A FIFO queue shows nothing more of a message group until what it has shown is deleted.
-                while len(landed) > (0 if queue.is_fifo else 1):
-                    totals.update(finish(connection, landed.popleft()))
-            while landed:
-                totals.update(finish(connection, landed.popleft()))
+                while len(staged) > (0 if queue.is_fifo else 1):
+                    totals.update(finish(connection, staged.popleft()))
+            while staged:
+                totals.update(finish(connection, staged.popleft()))
         except BaseException:
             chunks.close()
-            finish_after_a_failure(connection, landed)
+            finish_after_a_failure(connection, staged)
             raise
     return dict(totals)
 
 
 def in_time(chunk: Sequence[Received]) -> Sequence[Received]:
-    """The messages that SQS hides long enough to be landed and deleted; others come again by themselves."""
+    """The messages that SQS hides long enough to be staged and deleted; others come again by themselves."""
     latest = monotonic() + VISIBILITY_SECONDS / 2
     fresh = [message for message in chunk if message.expires_at > latest]
     if len(fresh) < len(chunk):
@@ -98,7 +98,7 @@ def in_time(chunk: Sequence[Received]) -> Sequence[Received]:
     return fresh
 
 
-def land(connection: psycopg.Connection, chunk: Sequence[Message], *, keyring: Keyring, origin: Origin) -> Batch:
+def stage_chunk(connection: psycopg.Connection, chunk: Sequence[Message], *, keyring: Keyring, origin: Origin) -> Batch:
     """Stage a chunk as one batch, which is committed then."""
     parsed = parse_all(chunk)
     batch = stage(connection, parsed.logins, parsed.rejects, keyring=keyring, origin=origin)
@@ -118,26 +118,26 @@ def parse_all(chunk: Sequence[Message]) -> Parsed:
     return parsed
 
 
-def finish(connection: psycopg.Connection, landed: Landed) -> dict[str, int]:
+def finish(connection: psycopg.Connection, staged: Staged) -> dict[str, int]:
     """Wait for a batch's deletes, record and log them, and return the batch's `counts.DRAINED`."""
-    batch, deletes = landed.batch, sum(landed.deletes, start=Deletes())
+    batch, deletes = staged.batch, sum(staged.deletes, start=Deletes())
     record_deletes(connection, batch, deletes)
     done = {name: getattr(batch, name) for name in counts.STAGED} | asdict(deletes)
     log.info("batch %d: %s", batch.batch_id, ", ".join(f"{name} {count}" for name, count in done.items()))
     stop_where_nothing_is_deleted(batch, deletes)
     if deletes.deleted < batch.received:
         log.warning(
-            "%d staged messages are still on the queue: SQS delivers them again, and the merge recognises them",
+            "%d messages of the batch are still on the queue: SQS delivers them again, and none is stored twice",
             batch.received - deletes.deleted,
         )
     return done
 
 
-def finish_after_a_failure(connection: psycopg.Connection, landed: Iterable[Landed]) -> None:
-    """Finish what is landed, and only log what that raises: the drain's own error says more."""
+def finish_after_a_failure(connection: psycopg.Connection, staged: Iterable[Staged]) -> None:
+    """Finish what is staged, and only log what that raises: the drain's own error says more."""
     if connection.info.transaction_status != TransactionStatus.IDLE:
         return  # it was interrupted in the middle of a statement, or is closed
-    for each in landed:
+    for each in staged:
         try:
             finish(connection, each)
         except Exception as error:  # noqa: BLE001
@@ -155,6 +155,6 @@ def stop_where_nothing_is_deleted(batch: Batch, deletes: Deletes) -> None:
     if not deletes.deleted:
         raise RuntimeError(
             f"batch {batch.batch_id} is staged, but none of its {batch.received} messages was deleted from the queue "
-            f"({deletes.delete_failed} failed, {deletes.expired} too late): SQS delivers them again, and the merge "
-            "recognises them"
+            f"({deletes.delete_failed} failed, {deletes.expired} too late): SQS delivers them again, and none is "
+            "stored twice"
         )

@@ -63,13 +63,13 @@ def reconcile(batches: Sequence[BatchCounts], merged: Merged, reported: Mapping[
     """Raise Unbalanced where counts contradict each other.
 
     `batches` are the run's as recorded, `merged` what it has merged, of whichever run, `reported` what
-    its drain tasks returned. Batches of tries that failed are recorded without being reported, so the
+    its tasks returned. Batches of tries that failed are recorded without being reported, so the
     recorded sums may be larger.
     """
     faults = [fault for batch in batches for fault in batch.faults()]
     recorded = _sums(batches)
     faults += [
-        f"{in_words(name)} {count} reported by the drain tasks ≠ {recorded[name]} recorded in batches"
+        f"{in_words(name)} {count} reported by the tasks ≠ {recorded[name]} recorded in batches"
         for name, count in reported.items()
         if count > recorded.get(name, count)
     ]

@@ -44,7 +44,7 @@ class Selection:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
+class RejectedRow:
     """A row of `login_etl.rejected_messages` that still has its body."""
 
     message_id: UUID
@@ -77,7 +77,7 @@ class Outcome:
 class Reading:
     """A rejected message as today's parser reads it, with its login where that is valid."""
 
-    rejected: Rejected
+    rejected: RejectedRow
     outcome: Outcome
     accepted: tuple[Message, Login] | None = None
 
@@ -116,7 +116,7 @@ def replay_messages(
     return {"opened": outcomes.total(), **counts, "received": staged, "staged": staged}
 
 
-def read_page(page: Sequence[Rejected], keyring: Keyring, *, limit: int) -> list[Reading]:
+def read_page(page: Sequence[RejectedRow], keyring: Keyring, *, limit: int) -> list[Reading]:
     """Read the messages in order, up to the one that makes `limit` valid ones."""
     readings: list[Reading] = []
     for rejected in page:
@@ -127,7 +127,7 @@ def read_page(page: Sequence[Rejected], keyring: Keyring, *, limit: int) -> list
     return readings
 
 
-def read(rejected: Rejected, keyring: Keyring) -> Reading:
+def read(rejected: RejectedRow, keyring: Keyring) -> Reading:
     """Open the sealed body, and parse it."""
     try:
         body = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
@@ -151,12 +151,12 @@ def _log_outcomes(outcomes: Counter[Outcome], *, dry_run: bool, stopped: bool) -
     table = tabulate(rows, ["rejected for", "and now", "messages"]) if rows else "no rejected message is selected"
     log.info("%s:\n%s", "dry run" if dry_run else "replayed", table)
     if stopped:
-        log.warning("stopped at the param limit: there may be more")
+        log.warning("stopped at the param limit: raise it, or run again, to load more")
 
 
-def _next_page(connection: psycopg.Connection, selected: Selection, last: Rejected | None) -> list[Rejected]:
+def _next_page(connection: psycopg.Connection, selected: Selection, last: RejectedRow | None) -> list[RejectedRow]:
     """The selected messages behind the last one, in order of rejection; bounded in messages and bytes."""
-    with connection.cursor(row_factory=class_row(Rejected)) as cursor:
+    with connection.cursor(row_factory=class_row(RejectedRow)) as cursor:
         return cursor.execute(
             statement("batches/rejected_page"),
             {

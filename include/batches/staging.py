@@ -34,7 +34,7 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One committed batch, and the UTC day whose partition has its rows; received = staged + rejected."""
+    """A batch, and the UTC day whose partition has its rows; received = staged + rejected."""
 
     batch_id: int
     staged_on: date

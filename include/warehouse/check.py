@@ -64,7 +64,7 @@ def check_encoding(connection: psycopg.Connection) -> None:
         encoding = connection.info.parameter_status(name)
         if encoding != "UTF8":
             raise SetupError(
-                f"connection warehouse: {name} is {encoding}, which does not hold every alphabet: use a database "
+                f"connection warehouse: {name} is {encoding}, which cannot store every character: use a database "
                 "whose encoding is UTF8, and do not change client_encoding"
             )
 
@@ -88,7 +88,7 @@ def check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
     if faults:
         raise SetupError(
             f"connection warehouse: table public.user_logins is not as expected ({'; '.join(faults)}): "
-            "alter it, or rename it so that a new one is created"
+            "alter it; or rename it, and follow what the next run says"
         )
 
 
@@ -98,7 +98,7 @@ def check_table(connection: psycopg.Connection) -> None:
     if row is None:
         raise SetupError(
             "connection warehouse: public.user_logins is gone: restore it; or run delete from "
-            "login_etl.schema_migrations where name = '0004_user_logins', and the next run creates an empty one"
+            "login_etl.schema_migrations where version in (4, 6, 7), and the next run creates an empty one"
         )
     kind, may_insert = row
     if kind not in ("r", "p"):

@@ -62,7 +62,7 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
     send(sqs, queue_url, sample_events(200, 1))
 
     def take(number):
-        share = {"messages": 60, "threads": 2}  # the local server may give a message to two who ask at the same time
+        share = {"messages": 60, "threads": 2}
         return pipeline.drain_and_mask(share, url, origin=Origin("a run", number, 1, datetime.now(UTC)), seconds=30)
 
     with pooled(2):

@@ -24,7 +24,16 @@ def copy(tmp_path):
         target = tmp_path / "project" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, target)
-    for folder in ("benchmarks", "deploy", "include", "include/sqs", "sandbox", "tests", ".venv/lib"):
+    for folder in (
+        "benchmarks",
+        "deploy",
+        "include",
+        "include/sqs",
+        "sandbox",
+        "tests",
+        ".venv/lib",
+        ".sandbox/airflow",
+    ):
         (tmp_path / "project" / folder).mkdir(parents=True, exist_ok=True)
         (tmp_path / "project" / folder / "canary.py").write_text(CANARY)
     return tmp_path / "project"

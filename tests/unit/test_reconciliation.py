@@ -39,7 +39,7 @@ def test_a_batch_that_another_try_has_just_landed_is_no_fault():
         ({"deleted": 96}, "batch 7: received 100 ≠ deleted 96 \\+ expired 2 \\+ delete failed 1"),
         (
             {"received": 90, "staged": 89, "deleted": 87, "inserted": 80},
-            "received 200 reported by the drain tasks ≠ 190 recorded in batches",
+            "received 200 reported by the tasks ≠ 190 recorded in batches",
         ),
     ],
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, cast
 
 import boto3
@@ -40,19 +42,35 @@ BOTOCORE = Config(
     parameter_validation=False,
     user_agent=f"Boto3/{boto3.__version__}",
 )
+# A machine or a network that vanishes without a word is noticed in a minute, by libpq's names; without these a drain
+# would wait for its whole time limit. The connection's extra overrides each.
+NETWORK = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,  # milliseconds
+}
 # The last one is PgBouncer's, for `options` in the connection's extra.
 REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry", "unsupported startup parameter")
 
 
 def sqs_client() -> SQSClient:
-    """A client for connection `aws_sqs`, which threads may share."""
+    """A client for connection `aws_sqs`, which threads may share; every step of a run uses this one.
+
+    The connection's own `config_kwargs`, such as proxies, count; BOTOCORE is merged over them. A config that a hook is
+    given would replace them.
+    """
     _connection(AWS, conn_type="aws")
     logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it logs whole messages
     try:
         with raising_setup_errors(f"connection {AWS}"):
-            client: SQSClient = SqsHook(aws_conn_id=AWS, config=BOTOCORE).get_conn()
+            config = SqsHook(aws_conn_id=AWS).config.merge(BOTOCORE)
+            client: SQSClient = SqsHook(aws_conn_id=AWS, config=config).get_conn()
     except (NoRegionError, PartialCredentialsError, ProfileNotFound) as error:
         raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None
+    except TypeError as error:
+        raise SetupError(f"connection {AWS}: config_kwargs in extra: {error}: correct it") from None
     return client
 
 
@@ -60,13 +78,17 @@ def sqs_client() -> SQSClient:
 def warehouse_connection() -> Iterator[psycopg.Connection]:
     """Open a database connection in autocommit mode, and close it.
 
-    In autocommit mode `with connection.transaction():` is a real transaction, committed at its end,
+    In autocommit mode `with transaction(connection):` is a real transaction, committed at its end,
     whatever ran before. Without server-side prepared statements PgBouncer in transaction mode works.
-    Database errors leave with their first line only: the lines below it quote rows.
+    A `cursor` in the connection's extra does not count: rows are tuples here. Database errors leave with
+    their first line only: the lines below it quote rows.
     """
-    _connection(WAREHOUSE, conn_type="postgres")
+    there = _connection(WAREHOUSE, conn_type="postgres")
+    hook = PostgresHook(WAREHOUSE, connection=_with_defaults(there, NETWORK))
     try:
-        connection = cast(psycopg.Connection, PostgresHook(WAREHOUSE).get_conn())
+        connection = cast(psycopg.Connection, hook.get_conn())
+    except psycopg.ProgrammingError as error:
+        raise SetupError(f"connection {WAREHOUSE}: its extra is refused ({error}): correct it") from None
     except psycopg.OperationalError as error:
         sentence = (
             f"connection {WAREHOUSE}: {' '.join(str(error).split())}; check host, port, schema, login and password"
@@ -86,6 +108,16 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
 def masking_keyring() -> Keyring:
     """The keys in the password of connection `pii_masking`."""
     return read_keyring(_connection(MASKING).password)
+
+
+def _with_defaults(connection: Connection, defaults: Mapping[str, int]) -> Connection:
+    """The connection with these in its extra, where it has no others, and without what rows would be read with."""
+    extra = {**defaults, **connection.extra_dejson}
+    for name in ("cursor", "row_factory"):
+        extra.pop(name, None)
+    changed = copy(connection)
+    changed.extra = json.dumps(extra)
+    return changed
 
 
 def _connection(name: str, conn_type: str | None = None) -> Connection:

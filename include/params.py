@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from airflow.sdk import Param
@@ -131,4 +131,7 @@ def instant(name: str, text: str) -> datetime:
         raise SetupError(f"param {name}: not a date-time: write it like 2026-01-31T00:00:00Z") from None
     if moment.tzinfo is None:
         raise SetupError(f"param {name}: has no time zone: end it with Z or an offset such as +01:00")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise SetupError(f"param {name}: is outside the years 1 to 9999: write it like 2026-01-31T00:00:00Z") from None

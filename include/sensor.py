@@ -7,6 +7,7 @@ from typing import Any
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk import Context
 
+from include.connections import sqs_client
 from include.sqs.calls import Queue, backlog
 
 
@@ -16,7 +17,7 @@ class SqsBacklogSensor(SqsSensor):
     The parent receives messages, deletes them before anybody has stored them, and pushes their
     bodies to XCom; in deferrable mode the triggerer logs them too. Even with a visibility timeout
     of 0 each of its looks counts as a receive, and moves good messages towards the dead-letter
-    queue. This one asks for the queue's approximate number of messages.
+    queue. This one asks for the queue's approximate number of messages, by the client of all other steps.
 
     Without a queue (`sqs_queue` is None) there is nothing to wait for.
     """
@@ -30,6 +31,6 @@ class SqsBacklogSensor(SqsSensor):
         if self.sqs_queue is None:
             self.log.info("this run rebuilds from staging and takes nothing from a queue")
             return True
-        waiting = backlog(Queue(self.hook.conn, self.sqs_queue))
+        waiting = backlog(Queue(sqs_client(), self.sqs_queue))
         self.log.info("about %d messages on %s", waiting, self.sqs_queue)
         return waiting > 0

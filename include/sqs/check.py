@@ -45,8 +45,8 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource) -> str:
         delete_once(queue, [MADE_UP_HANDLE])  # a policy that forbids it says so before any message is taken
     except (EndpointError, HTTPClientError):
         raise ConnectionError(
-            f"connection aws_sqs: {sqs.meta.endpoint_url} does not answer: check region_name and endpoint_url, "
-            "and the network between"
+            f"connection aws_sqs: {sqs.meta.endpoint_url} does not answer: check region_name, endpoint_url "
+            "and config_kwargs, and the network between"
         ) from None
     return queue.url
 

@@ -7,14 +7,16 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from botocore.exceptions import ProxyConnectionError
 
 from include import pipeline
 from include.batches.merge import RefusedError
 from include.batches.reconciliation import Unbalanced
 from include.batches.window import Window
-from include.connections import warehouse_connection
+from include.connections import AWS, BOTOCORE, sqs_client, warehouse_connection
 from include.events.message import Origin
 from include.failures import SetupError
+from include.sensor import SqsBacklogSensor
 from include.sqs.calls import Queue, backlog
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
@@ -177,3 +179,35 @@ def test_each_failure_names_what_to_fix(
     assert "\n" not in str(caught.value)
     assert "secret-key" not in str(caught.value)
     assert backlog(Queue(sqs, queue_url)) == 10
+
+
+def test_every_step_has_the_connections_own_client_settings_and_our_bounds(
+    empty_warehouse, connections, environment, sqs, queue_url
+):
+    """A proxy that nobody is behind: whoever goes round it would succeed."""
+    check(queue_url)
+    send(sqs, queue_url, sample_events(10, 1))
+    proxy = f"http://127.0.0.1:{free_port()}"
+    aws = json.loads(environment["AIRFLOW_CONN_AWS_SQS"])
+    aws["extra"]["config_kwargs"] = {"proxies": {"http": proxy}, "read_timeout": 1_000}
+    connections(aws_sqs=aws)
+    assert sqs_client().meta.config.read_timeout == BOTOCORE.read_timeout
+    with pytest.raises(ConnectionError, match="does not answer: check region_name, endpoint_url and config_kwargs"):
+        check(queue_url)
+    sensor = SqsBacklogSensor(task_id="wait", aws_conn_id=AWS, sqs_queue=queue_url)
+    for step in (
+        lambda: sensor.poke({}),
+        lambda: pipeline.plan_drain(queue_url, max_messages=10, max_workers=1),
+        lambda: pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60),
+    ):
+        with pytest.raises(ProxyConnectionError):
+            step()
+    assert backlog(Queue(sqs, queue_url)) == 10
+
+
+def test_a_client_setting_that_there_is_not_is_one_sentence(empty_warehouse, connections, environment, queue_url):
+    aws = json.loads(environment["AIRFLOW_CONN_AWS_SQS"])
+    aws["extra"]["config_kwargs"] = {"proxy": "http://127.0.0.1"}
+    connections(aws_sqs=aws)
+    with pytest.raises(SetupError, match=r"connection aws_sqs: config_kwargs in extra: .*'proxy'"):
+        check(queue_url)

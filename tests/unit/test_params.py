@@ -46,6 +46,8 @@ def test_params_name_any_range():
         (None, "2026-01-01T00:00:00Z", "set both"),
         ("2026-01-01T00:00:00", "2026-01-02T00:00:00Z", "rebuild_from: has no time zone"),
         ("2026-01-01T00:00:00Z", "tomorrow", "rebuild_to: not a date-time"),
+        ("0001-01-01T00:00:00+01:00", "2026-01-02T00:00:00Z", "rebuild_from: is outside the years 1 to 9999"),
+        ("2026-01-01T00:00:00Z", "9999-12-31T23:59:59-01:00", "rebuild_to: is outside the years 1 to 9999"),
         ("2026-01-02T00:00:00Z", "2026-01-01T00:00:00Z", "rebuild_from must be earlier than rebuild_to"),
         ("2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", "rebuild_from must be earlier than rebuild_to"),
     ],

@@ -21,6 +21,7 @@ from include.privacy.masking import Keyring
 from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Queue, Received, delete
 from include.sqs.receiver import CHUNK, ChunkBounds, receive
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
@@ -147,7 +148,8 @@ def finish_after_a_failure(connection: psycopg.Connection, staged: Iterable[Stag
 
 def record_deletes(connection: psycopg.Connection, batch: Batch, deletes: Deletes) -> None:
     """Write what became of the batch's deletes."""
-    connection.execute(statement("batches/record_deletes"), {"batch_id": batch.batch_id, **asdict(deletes)})
+    with transaction(connection):
+        connection.execute(statement("batches/record_deletes"), {"batch_id": batch.batch_id, **asdict(deletes)})
 
 
 def stop_where_nothing_is_deleted(batch: Batch, deletes: Deletes) -> None:

@@ -12,6 +12,7 @@ from include.batches.window import Window
 from include.warehouse.locks import take_turn
 from include.warehouse.partitions import staging_days
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,9 @@ def merge_user_logins(connection: psycopg.Connection) -> Merged:
     a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other.
     """
     total = Merged()
-    for (batch_id,) in connection.execute(statement("batches/unmerged_batches")).fetchall():
+    with transaction(connection):
+        unmerged = connection.execute(statement("batches/unmerged_batches")).fetchall()
+    for (batch_id,) in unmerged:
         try:
             total += _merge_batch(connection, batch_id)
         except REFUSALS as error:
@@ -67,7 +70,7 @@ def merge_user_logins(connection: psycopg.Connection) -> Merged:
 
 def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
     """Merge one batch and record its counts, in one transaction; nothing where another merge was faster."""
-    with connection.transaction(), connection.cursor() as cursor:
+    with transaction(connection), connection.cursor() as cursor:
         take_turn(
             connection, "login_etl.merge"
         )  # merges and rebuilds take turns, so that their inserts cannot deadlock
@@ -95,9 +98,10 @@ def rebuild(connection: psycopg.Connection, window: Window) -> int:
             "staging begins on %s: of messages sent before that, only those staged since then can be rebuilt",
             days[0].day,
         )
-    [(oldest, newest)] = connection.execute(statement("batches/staged_range")).fetchall()
+    with transaction(connection):
+        [(oldest, newest)] = connection.execute(statement("batches/staged_range")).fetchall()
     for part in window.slices(oldest, newest):
-        with connection.transaction(), connection.cursor() as cursor:
+        with transaction(connection), connection.cursor() as cursor:
             take_turn(connection, "login_etl.merge")
             rebuilt += cursor.execute(statement("batches/rebuild"), {"start": part.start, "stop": part.stop}).rowcount
     log.info("rebuilt %d rows sent from %s to %s", rebuilt, window.start, window.stop)

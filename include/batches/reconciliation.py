@@ -14,6 +14,7 @@ from include.batches import counts
 from include.batches.counts import EQUATIONS, in_words
 from include.batches.merge import Merged
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 
 class Unbalanced(Exception):
@@ -40,7 +41,7 @@ class BatchCounts:
 
 def batches_of_run(connection: psycopg.Connection, run_id: str, source: str) -> list[BatchCounts]:
     """The batches of a run, in the order of its drain tasks and their tries."""
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(statement("batches/batches_of_run"), {"run_id": run_id, "source": source}).fetchall()
     return [
         BatchCounts(row["batch_id"], row["map_index"], row["try_number"], {name: row[name] for name in counts.ALL})

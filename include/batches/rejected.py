@@ -22,6 +22,7 @@ from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
 from include.warehouse.locks import take_turn
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def replay_messages(
     outcomes: Counter[Outcome] = Counter()
     left, last = selected.limit, None
     while left > 0:
-        with connection.transaction():
+        with transaction(connection):
             if not dry_run:
                 take_turn(connection, "login_etl.replay")  # also behind one that has just been killed
             page = _next_page(connection, selected, last)
@@ -142,7 +143,8 @@ def read(rejected: RejectedRow, keyring: Keyring) -> Reading:
 
 def forget_rejected_bodies(connection: psycopg.Connection, *, days: int) -> int:
     """Forget the bodies of messages that were rejected more than `days` ago; return how many."""
-    return connection.execute(statement("batches/forget_rejected_bodies"), {"days": days}).rowcount
+    with transaction(connection):
+        return connection.execute(statement("batches/forget_rejected_bodies"), {"days": days}).rowcount
 
 
 def _log_outcomes(outcomes: Counter[Outcome], *, dry_run: bool, stopped: bool) -> None:

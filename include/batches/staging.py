@@ -14,6 +14,7 @@ from include.privacy.masking import Keyring
 from include.privacy.sealing import seal
 from include.warehouse.locks import limit_lock_waits
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 # The columns of `login_etl.staging_logins`, in the order of `staging_row`, with the types of a binary COPY, which casts
 # nothing.
@@ -51,14 +52,14 @@ def stage(
     keyring: Keyring,
     origin: Origin,
 ) -> Batch:
-    """Write masked logins and sealed rejects, and commit.
+    """Write masked logins and sealed rejects, and commit: on disk, since the queue's copy is deleted then.
 
     The connection must be in autocommit mode; inside a transaction of the caller's, that one commits.
     A second copy of a message is staged again, for the merge to recognise; a second copy of a reject
     is ignored, unless the body of the first is forgotten. Needs today's partition of the staging
     table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
-    with connection.transaction(), connection.cursor() as cursor:
+    with transaction(connection, durable=True), connection.cursor() as cursor:
         limit_lock_waits(connection, "staging")
         batch = insert_batch(cursor, logins, rejects, kid=keyring.kid, origin=origin)
         copy_logins(cursor, batch, logins, keyring)

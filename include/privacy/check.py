@@ -5,6 +5,7 @@ import psycopg
 from include.failures import SetupError
 from include.privacy.masking import Keyring
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 
 def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
@@ -12,7 +13,8 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
 
     Masks of a swapped key differ for equal values, and every group of duplicates would be split.
     """
-    used = {kid for (kid,) in connection.execute(statement("privacy/used_kids"))}
+    with transaction(connection):
+        used = {kid for (kid,) in connection.execute(statement("privacy/used_kids"))}
     if unknown := sorted(used - set(keyring.kids)):
         raise SetupError(
             f"connection pii_masking: earlier batches were masked with key id {', '.join(unknown)}, which is not in "

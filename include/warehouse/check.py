@@ -7,6 +7,7 @@ from psycopg.rows import dict_row
 
 from include.failures import SetupError
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 OLDEST_POSTGRES = 12  # 10 has no default partitions and no indexes on partitioned tables, 11 no pg_partition_tree()
 
@@ -71,7 +72,7 @@ def check_encoding(connection: psycopg.Connection) -> None:
 
 def check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
     """Each column is there and holds what we write; `adopting`: ours need not be there yet. No table has no fault."""
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
         present = {row["name"]: row for row in cursor.execute(statement("warehouse/target_columns"))}
     if not present:
         return  # a migration creates the table
@@ -94,7 +95,8 @@ def check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
 
 def check_table(connection: psycopg.Connection) -> None:
     """It is there, it is a table, and we may write to it."""
-    row = connection.execute(statement("warehouse/target")).fetchone()
+    with transaction(connection):
+        row = connection.execute(statement("warehouse/target")).fetchone()
     if row is None:
         raise SetupError(
             "connection warehouse: public.user_logins is gone: restore it; or run delete from "
@@ -112,7 +114,7 @@ def check_table(connection: psycopg.Connection) -> None:
 
 def check_keys(connection: psycopg.Connection) -> None:
     """It has our unique key, and no other that would refuse logins."""
-    with connection.cursor(row_factory=dict_row) as cursor:
+    with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
         keys = cursor.execute(statement("warehouse/target_keys")).fetchall()
     if not any(key["columns"] == OUR_KEY and key["whole"] for key in keys):
         raise SetupError(

@@ -10,6 +10,7 @@ import psycopg
 from include.failures import SetupError
 from include.warehouse.partitions import logins_month, make_partition, needed
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
@@ -18,7 +19,8 @@ YEARS_BACK = 10  # each month costs every merge and query a little; a date beyon
 
 def has_months(connection: psycopg.Connection) -> bool:
     """Whether `user_logins` is partitioned by us; an adopted table is not."""
-    [(ours,)] = connection.execute(statement("warehouse/has_months")).fetchall()
+    with transaction(connection):
+        [(ours,)] = connection.execute(statement("warehouse/has_months")).fetchall()
     return bool(ours)
 
 
@@ -41,7 +43,9 @@ def empty_default_partition(
     done: dict[str, str] = {}
     locked = ""
     faults: list[str] = []
-    for month, rows, oldest, newest in connection.execute(statement("warehouse/default_months"), limits).fetchall():
+    with transaction(connection):
+        months_there = connection.execute(statement("warehouse/default_months"), limits).fetchall()
+    for month, rows, oldest, newest in months_there:
         if month is None:
             dates = f"dated {oldest} to {newest}" if oldest else "without a date"
             faults.append(f"{rows} rows {dates}, for which no month is created: correct create_date or delete them")

@@ -17,6 +17,7 @@ from psycopg import sql
 from include.failures import SetupError
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import FOLDER, read_sql, statement
+from include.warehouse.transactions import transaction
 
 MIGRATIONS = FOLDER / "migrations"
 
@@ -51,7 +52,7 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     migrations = read_migrations(folder)
     applied: list[str] = []
     for migration in pending(connection, migrations):
-        with connection.transaction():
+        with transaction(connection):
             take_turn(connection, "login_etl.ddl")
             limit_lock_waits(connection, "migration")
             if migration not in pending(connection, migrations):
@@ -71,9 +72,10 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
 def pending(connection: psycopg.Connection, migrations: Sequence[Migration]) -> list[Migration]:
     """Those that the ledger does not hold, in order; SetupError where it holds one of another text."""
     ledger: dict[int, str | None] = {}
-    [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger")).fetchall()
-    if has_ledger:
-        ledger = dict(connection.execute(statement("warehouse/applied_migrations")).fetchall())
+    with transaction(connection):
+        [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger")).fetchall()
+        if has_ledger:
+            ledger = dict(connection.execute(statement("warehouse/applied_migrations")).fetchall())
     for migration in migrations:
         if ledger.get(migration.version) not in (None, migration.checksum):
             raise SetupError(

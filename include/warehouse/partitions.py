@@ -12,6 +12,7 @@ from psycopg.rows import class_row
 
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ def make_partition(connection: psycopg.Connection, partition: Partition) -> int 
     None where it is there already, or a table of its name. psycopg's LockNotAvailable where somebody
     keeps its table locked.
     """
-    with connection.transaction():
+    with transaction(connection):
         if partition.table == "user_logins":
             # A row on its way into the default partition would be refused there as soon as its month is attached.
             take_turn(connection, "login_etl.merge")
@@ -105,20 +106,21 @@ def make_partition(connection: psycopg.Connection, partition: Partition) -> int 
 
 def staging_days(connection: psycopg.Connection) -> list[StagingDay]:
     """The days that staging holds, oldest first. A partition that is not exactly one of ours is none of them."""
-    with connection.cursor(row_factory=class_row(StagingDay)) as cursor:
+    with transaction(connection), connection.cursor(row_factory=class_row(StagingDay)) as cursor:
         return cursor.execute(statement("warehouse/staging_days")).fetchall()
 
 
 def _missing(connection: psycopg.Connection, partitions: list[Partition]) -> list[Partition]:
     """Those of the partitions that are not there, of tables that we partition."""
-    rows = connection.execute(
-        statement("warehouse/missing_partitions"),
-        {
-            "schemas": [partition.schema for partition in partitions],
-            "tables": [partition.table for partition in partitions],
-            "names": [partition.name for partition in partitions],
-        },
-    )
+    with transaction(connection):
+        rows = connection.execute(
+            statement("warehouse/missing_partitions"),
+            {
+                "schemas": [partition.schema for partition in partitions],
+                "tables": [partition.table for partition in partitions],
+                "names": [partition.name for partition in partitions],
+            },
+        ).fetchall()
     names = {name for (name,) in rows}
     return [partition for partition in partitions if partition.name in names]
 

@@ -6,6 +6,7 @@ import psycopg
 from tabulate import tabulate
 
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 
 def outcome_table(tasks: Mapping[str, Mapping[str, str] | None]) -> str:
@@ -21,9 +22,8 @@ def outcome_table(tasks: Mapping[str, Mapping[str, str] | None]) -> str:
 
 def size_table(connection: psycopg.Connection) -> str:
     """The tables, with their partitions: rows as last estimated, megabytes with indexes."""
-    rows = [
-        (name, tables, int(estimate), round(int(size) / 2**20, 1))
-        for name, tables, estimate, size in connection.execute(statement("warehouse/table_sizes"))
-    ]
+    with transaction(connection):
+        sizes = connection.execute(statement("warehouse/table_sizes")).fetchall()
+    rows = [(name, tables, int(estimate), round(int(size) / 2**20, 1)) for name, tables, estimate, size in sizes]
     table: str = tabulate(rows, ["table", "parts", "rows, estimated", "MiB"], intfmt=",", floatfmt=",.1f")
     return table

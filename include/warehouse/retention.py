@@ -10,6 +10,7 @@ from psycopg import sql
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.partitions import StagingDay, staging_days
 from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str,
     """
     done: dict[str, str] = {}
     for old in _older_than(days, connection):
-        with connection.transaction():
+        with transaction(connection):
             take_turn(connection, "login_etl.merge")  # merges and rebuilds read staging
             limit_lock_waits(connection, "partition")
             if old.name not in {still.name for still in _older_than(days, connection)}:

@@ -49,8 +49,9 @@ OTHERS = {
     "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/has_checksums", "warehouse/has_ledger",
     "warehouse/has_months", "warehouse/limit_lock_waits", "warehouse/lock_default_partition",
     "warehouse/lock_staging_day", "warehouse/missing_partitions", "warehouse/move_from_default_partition",
-    "warehouse/record_checksums", "warehouse/record_migration", "warehouse/staging_days", "warehouse/table_sizes",
-    "warehouse/take_turn", "warehouse/target", "warehouse/target_columns", "warehouse/target_keys",
+    "warehouse/record_checksums", "warehouse/record_migration", "warehouse/set_for_transaction",
+    "warehouse/staging_days", "warehouse/table_sizes", "warehouse/take_turn", "warehouse/target",
+    "warehouse/target_columns", "warehouse/target_keys",
 }  # fmt: skip
 FILL = """
 insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, deleted, delete_failed,

@@ -1,0 +1,39 @@
+"""A transaction that depends on no default of the session, whoever set it: the role, the database, or a pooler.
+
+All that is asked of the warehouse is asked in one.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from include.warehouse.statements import statement
+
+STATEMENT_TIMEOUT = "10min"
+
+
+@contextmanager
+def transaction(connection: psycopg.Connection, *, durable: bool = False) -> Iterator[None]:
+    """Begin, set what correctness needs, and commit at the end of the block; within another one, a savepoint.
+
+    All is set for this transaction only: a session's SET would leak to the other clients of a pooler
+    in transaction mode, and be gone at the next transaction.
+
+    - Read committed: a merge that waited for another must see what that one did. And read write.
+    - Dates in ISO style, the only one that psycopg reads; names without quotes, as they are compared.
+    - A statement may take as long as most tasks: a merge takes longer than what a role is usually given.
+    - `durable`: the commit is on disk before it returns, where the role or the database would let it be
+      on its way (`synchronous_commit`). What waits for standbys goes on to.
+
+    The connection must be in autocommit mode.
+    """
+    if connection.info.transaction_status == TransactionStatus.IDLE:
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        connection.read_only = False
+        connection.deferrable = False
+    with connection.transaction():
+        settings = {"durable": durable, "statement_timeout": STATEMENT_TIMEOUT}
+        connection.execute(statement("warehouse/set_for_transaction"), settings)
+        yield

@@ -20,7 +20,7 @@ from (
 """
 REJECTED = "select reason, count(*) from login_etl.rejected_messages group by reason order by count(*) desc, reason"
 ROWS = """
-select left(user_id, 5) || '…', device_type, left(masked_ip, 11) || '…', left(masked_device_id, 11) || '…',
+select left(user_id, 4) || '…', device_type, left(masked_ip, 10) || '…', left(masked_device_id, 10) || '…',
     locale, app_version::text, create_date
 from public.user_logins order by batch_id desc, message_id limit 5
 """
@@ -55,7 +55,7 @@ def show(servers: Servers, console: Console, *, since: int) -> None:
         )
         _print(console, "Rejected so far, and why", ("reason", "messages"), warehouse.execute(REJECTED))
         [(total,)] = warehouse.execute("select count(*) from public.user_logins").fetchall()
-        headers = ("user", "type", "masked ip", "masked device", "locale", "version", "date")
+        headers = ("user", "type", "ip mask", "device mask", "locale", "version", "date")
         _print(console, f"user_logins: {total:,} rows, for example", headers, warehouse.execute(ROWS))
         for column, title in (("masked_device_id", "Devices"), ("masked_ip", "Addresses")):
             rows = warehouse.execute(SHARED.format(column=column).encode())

@@ -12,7 +12,6 @@ from include.events.message import Message, Origin
 from include.events.version import pack_version
 from include.privacy.masking import Keyring
 from include.privacy.sealing import seal
-from include.warehouse.locks import limit_lock_waits
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
@@ -59,8 +58,7 @@ def stage(
     is ignored, unless the body of the first is forgotten. Needs today's partition of the staging
     table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
-    with transaction(connection, durable=True), connection.cursor() as cursor:
-        limit_lock_waits(connection, "staging")
+    with transaction(connection, durable=True, wait="staging"), connection.cursor() as cursor:
         batch = insert_batch(cursor, logins, rejects, kid=keyring.kid, origin=origin)
         copy_logins(cursor, batch, logins, keyring)
         insert_rejected(cursor, batch, rejects, keyring)

@@ -14,7 +14,7 @@ Wait = Literal["turn", "staging", "migration", "partition"]
 
 # How long a statement may wait for a lock: whoever comes while we wait, waits behind us.
 WAITS: dict[Wait, str] = {
-    "turn": "5min",  # for another merge, replay or migration of ours to end
+    "turn": "5min",  # unless said otherwise; another merge, replay or migration of ours may take as long
     "staging": "30s",  # so that the messages can still be deleted before SQS shows them to others
     "migration": "10s",  # on a table that others use; a retry comes later
     "partition": "3s",  # drains, which have 30, and readers wait behind us
@@ -22,11 +22,8 @@ WAITS: dict[Wait, str] = {
 
 
 def take_turn(connection: psycopg.Connection, turn: Turn) -> None:
-    """Wait for our turn, and keep it to the end of the transaction.
-
-    psycopg's LockNotAvailable when it takes too long, also for what is locked afterwards.
-    """
-    connection.execute(statement("warehouse/take_turn"), {"turn": turn, "wait": WAITS["turn"]})
+    """Wait for our turn, and keep it to the end of the transaction; psycopg's LockNotAvailable if it takes too long."""
+    connection.execute(statement("warehouse/take_turn"), {"turn": turn})
 
 
 def limit_lock_waits(connection: psycopg.Connection, wait: Wait) -> None:

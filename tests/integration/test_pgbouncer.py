@@ -17,7 +17,8 @@ from include.connections import warehouse_connection
 from include.events.login import Login
 from include.events.message import Origin
 from include.failures import SetupError
-from include.warehouse.locks import WAITS, limit_lock_waits, take_turn
+from include.warehouse.locks import WAITS, take_turn
+from include.warehouse.transactions import transaction
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
 from tests.support.programs import running
@@ -105,11 +106,10 @@ def test_a_lock_that_takes_too_long_leaves_nothing_on_the_shared_connection(pool
     with pooled(1), empty_warehouse.connect() as somebody, somebody.transaction():
         take_turn(somebody, "login_etl.merge")
         with warehouse_connection() as waiting, warehouse_connection() as next_one:
-            with waiting.transaction():
-                limit_lock_waits(waiting, "turn")
+            with transaction(waiting):
                 used, wait = waiting.execute(server).fetchone()
             assert wait == "200ms"
-            with pytest.raises(psycopg.errors.LockNotAvailable), waiting.transaction():
+            with pytest.raises(psycopg.errors.LockNotAvailable), transaction(waiting):
                 take_turn(waiting, "login_etl.merge")
             assert next_one.execute(server).fetchone() == (used, "0")
 

@@ -23,7 +23,6 @@ DEFAULTS = {
     "nothing": {},
     "repeatable read": {"default_transaction_isolation": "repeatable read"},
     "serializable": {"default_transaction_isolation": "serializable", "default_transaction_deferrable": "on"},
-    "read only": {"default_transaction_read_only": "on"},
     "German dates": {"DateStyle": "German, DMY"},
     "SQL dates": {"DateStyle": "SQL, DMY"},
     "Postgres dates": {"DateStyle": "Postgres, MDY", "IntervalStyle": "sql_standard"},
@@ -35,7 +34,6 @@ DEFAULTS = {
     "quotes": {"quote_all_identifiers": "on", "bytea_output": "escape", "extra_float_digits": "-15"},
     "everything": {
         "default_transaction_isolation": "serializable",
-        "default_transaction_read_only": "on",
         "DateStyle": "German, DMY",
         "search_path": "elsewhere",
         "statement_timeout": "1s",

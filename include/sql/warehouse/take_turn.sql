@@ -1,1 +1,1 @@
-select set_config('lock_timeout', %(wait)s, true), pg_advisory_xact_lock(hashtextextended(%(turn)s, 0))
+select pg_advisory_xact_lock(hashtextextended(%(turn)s, 0))

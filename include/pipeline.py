@@ -80,7 +80,7 @@ def merge_user_logins(
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
         merged = merge.merge_user_logins(warehouse)
-        rebuilt = merge.rebuild(warehouse, window) if window else 0
+        rebuilt = merge.rebuild(warehouse, window, run_id=run_id) if window else 0
         batches = [] if window else batches_of_run(warehouse, run_id, source)
     if not window:
         log.info("this run:\n%s", run_table(batches))

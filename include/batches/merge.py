@@ -16,13 +16,9 @@ from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
-# What the table has against a row: constraints, types, somebody's trigger or row-level security.
-REFUSALS = (
-    psycopg.IntegrityError,
-    psycopg.DataError,
-    psycopg.errors.RaiseException,
-    psycopg.errors.InsufficientPrivilege,
-)
+# What the table has against a row, by classes of SQLSTATE: values, constraints, rights and what is missing, check
+# options, triggers (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+REFUSALS = {"22", "23", "42", "44", "P0"}
 
 
 class RefusedError(Exception):
@@ -55,17 +51,40 @@ def merge_user_logins(connection: psycopg.Connection) -> Merged:
     """Merge every batch that is not merged yet, of whichever run, one transaction a batch.
 
     The connection must be in autocommit mode. A message that is there already, from a redelivery or
-    a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other.
+    a retry, is left as it is. A batch that the table refuses stays in staging and holds up no other. Nor does
+    one that fails for a reason that may pass, such as a deadlock or a full disk: the first such error is
+    raised once the others are merged, for a retry. Only a lost connection ends the loop, and a lock that
+    somebody keeps: they would all wait for it, each as long.
     """
-    total = Merged()
     with transaction(connection):
         unmerged = connection.execute(statement("batches/unmerged_batches")).fetchall()
+    total = Merged()
+    may_pass: psycopg.Error | None = None
     for (batch_id,) in unmerged:
         try:
             total += _merge_batch(connection, batch_id)
-        except REFUSALS as error:
-            total += Merged(refused=(f"batch {batch_id} ({error.diag.message_primary})",))
+        except psycopg.Error as error:
+            if connection.closed or isinstance(error, psycopg.errors.LockNotAvailable):
+                raise
+            if is_refusal(error):
+                total += Merged(refused=(f"batch {batch_id} ({error.diag.message_primary})",))
+            else:
+                log.warning("batch %d is not merged for now: %s", batch_id, error.diag.message_primary)
+                may_pass = may_pass or error
+    if may_pass:
+        raise may_pass
     return total
+
+
+def is_refusal(error: psycopg.Error) -> bool:
+    """Whether the table will say the same to the same row again, until somebody fixes the table."""
+    if error.sqlstate is None:
+        return False  # it is not the server's
+    try:
+        psycopg.errors.lookup(error.sqlstate)
+    except KeyError:
+        return True  # a trigger's own code
+    return error.sqlstate[:2] in REFUSALS
 
 
 def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
@@ -85,11 +104,12 @@ def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
     return Merged(1, staged, inserted, already_there)
 
 
-def rebuild(connection: psycopg.Connection, window: Window) -> int:
+def rebuild(connection: psycopg.Connection, window: Window, *, run_id: str) -> int:
     """Bring back, from what staging still holds, the rows whose messages were sent in the window.
 
     Returns how many rows were missing or wrong; those that were right are not touched. Warns where the
-    window begins before staging does.
+    window begins before staging does. `login_etl.rebuilds` keeps which run did what, in the transactions
+    that did it.
     """
     rebuilt = 0
     days = staging_days(connection)
@@ -100,9 +120,15 @@ def rebuild(connection: psycopg.Connection, window: Window) -> int:
         )
     with transaction(connection):
         [(oldest, newest)] = connection.execute(statement("batches/staged_range")).fetchall()
+        begun = {"run_id": run_id, "start": window.start, "stop": window.stop}
+        [(rebuild_id,)] = connection.execute(statement("batches/begin_rebuild"), begun).fetchall()
     for part in window.slices(oldest, newest):
         with transaction(connection), connection.cursor() as cursor:
             take_turn(connection, "login_etl.merge")
-            rebuilt += cursor.execute(statement("batches/rebuild"), {"start": part.start, "stop": part.stop}).rowcount
+            rows = cursor.execute(statement("batches/rebuild"), {"start": part.start, "stop": part.stop}).rowcount
+            cursor.execute(statement("batches/record_rebuild"), {"rebuild_id": rebuild_id, "rows": rows})
+        rebuilt += rows
+    with transaction(connection):
+        connection.execute(statement("batches/end_rebuild"), {"rebuild_id": rebuild_id})
     log.info("rebuilt %d rows sent from %s to %s", rebuilt, window.start, window.stop)
     return rebuilt

@@ -230,15 +230,16 @@ def test_a_deadlock(load):
     def lock_the_batch(said):
         analyst.execute("select from login_etl.batches for update")
         said.forward()
-        analyst.pgconn.send_query(b"select pg_advisory_xact_lock(hashtextextended('login_etl.merge', 0))")
+        analyst.pgconn.send_query(b"select pg_advisory_xact_lock(hashtextextended('login_etl.merge', 0)); commit")
 
     with closing(load.local.connect()) as analyst:
         analyst.execute("set deadlock_timeout = '1h'")
         analyst.execute("begin")
-        load.proxies.postgres.fault = at("select set_config.*pg_advisory_xact_lock", lock_the_batch)
+        load.proxies.postgres.fault = at("select pg_advisory_xact_lock", lock_the_batch)
         with pytest.raises(errors.DeadlockDetected) as caught:
             load.run()
     assert worth_a_retry(caught.value)
+    assert load.ask("select batch_id from login_etl.batches where merged_at is null") == [(1,)]  # it held up no other
     load.settle()
 
 
@@ -279,6 +280,34 @@ def test_a_trigger_that_refuses_a_row_holds_up_no_other_batch(load):
     load.settle()
 
 
+@pytest.mark.parametrize(
+    ("raised", "refused"),
+    [
+        ("raise 'x' using errcode = '45000'", True),
+        ("raise 'x' using errcode = 'LG001'", True),
+        ("assert false, 'x'", True),
+        ("raise 'x' using errcode = 'no_data_found'", True),
+        ("perform 1 / 0", True),
+        ("perform no_such_function()", True),
+        ("insert into no_such_table values (1)", True),
+        ("raise 'x' using errcode = '44000'", True),
+        ("raise 'x' using errcode = 'serialization_failure'", False),
+        ("raise 'x' using errcode = 'deadlock_detected'", False),
+        ("raise 'x' using errcode = 'disk_full'", False),
+        ("perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(1)", False),
+        ("raise 'x' using errcode = 'io_error'", False),
+    ],
+)
+def test_a_batch_that_fails_holds_up_no_other(load, raised, refused):
+    """Whatever the error; what the table has against it waits for somebody, what may pass is retried."""
+    with trigger(load, "public.user_logins", f"if new.user_id = 'user-3' then {raised}; end if; return new;"):
+        with pytest.raises(RefusedError if refused else psycopg.Error) as caught:
+            load.run()
+        assert worth_a_retry(caught.value) is not refused
+        assert load.ask("select batch_id from login_etl.batches where merged_at is null") == [(1,)]
+    load.settle()
+
+
 def test_a_policy_that_refuses_a_row_holds_up_no_other_batch(load):
     with load.local.connect() as owner:
         owner.execute("alter table public.user_logins enable row level security, force row level security")
@@ -303,6 +332,8 @@ def test_a_batch_that_is_refused_holds_up_no_rebuild(load):
         with pytest.raises(RefusedError):
             pipeline.merge_user_logins("a rebuild", "queue", window=ages, drained=[])
     assert load.ask("select user_id from public.user_logins where user_id = 'user-1'") == lost
+    trace = "select run_id, sent_from, sent_to, rows, ended_at is not null from login_etl.rebuilds"
+    assert load.ask(trace) == [("a rebuild", ages.start, ages.stop, 1, True)]
 
 
 @pytest.mark.parametrize(

@@ -275,13 +275,13 @@ def test_history_a_merge_and_a_rebuild_after_the_drop(ready, connected, stage_da
     drop_staging_days(ready, days=5)
     ready.execute("delete from public.user_logins")
     assert ask("select * from login_etl.history") == before
-    assert rebuild(ready, AGES) == 3
+    assert rebuild(ready, AGES, run_id="a rebuild") == 3
     assert "staging begins on" in caplog.text
     assert ask("select distinct user_id from public.user_logins") == [("1 days ago",)]
     counts = pipeline.merge_user_logins("a run", "queue", window=None, drained=[])
     assert counts["merged_batches"] == 0
     caplog.clear()
-    rebuild(ready, Window(datetime.now(UTC), AGES.stop))
+    rebuild(ready, Window(datetime.now(UTC), AGES.stop), run_id="a rebuild")
     assert "staging begins on" not in caplog.text
 
 
@@ -327,7 +327,7 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
         stage(connection, logins, [], keyring=keyring, origin=Origin("meanwhile", 0, 1, now))
 
     with ThreadPoolExecutor(3) as pool:
-        steps = (drain_one, merge_user_logins, lambda connection: rebuild(connection, AGES))
+        steps = (drain_one, merge_user_logins, lambda connection: rebuild(connection, AGES, run_id="a rebuild"))
         rounds = [pool.submit(until_over, step) for step in steps]
         try:
             dropped = drop_staging_days(ready, days=4)

@@ -20,6 +20,7 @@ CHECKSUMS = {
     "0007_one_key": "a339520fc1ddef28b14a14d4c0f2466a99f6f84ceb3e92c5998364f9638f66bc",
     "0008_checksums": "86c341a490d775389339db0b264b7e32fa732a58e25a36a3b7e2164b4146075f",
     "0009_history_by_source": "d0129916e6c32938f81b8a2bb6cf2f1428e7399700082f03fe8199afb60ab74e",
+    "0010_rebuilds": "c297b184bbcd63f17df16befe0541fd147110ad4b1a3371110a08cd4c1adbbb5",
 }
 NAMES = list(CHECKSUMS)
 

@@ -28,6 +28,7 @@ from include.warehouse.setup import prepare_warehouse
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
 from tests.support.queues import left_on
 
+AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 RUN = Origin("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
 
@@ -290,14 +291,13 @@ def test_merges_at_the_same_time_take_turns(local, sqs, queue_url, ready, drain)
 def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready, monkeypatch):
     monkeypatch.setitem(WAITS, "turn", "200ms")
     ready.execute(INSERT_BATCH)
-    century = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
     ready.execute(
         "insert into login_etl.staging_logins (batch_id, staged_on, message_id, sent_at, user_id) "
         "values (1, (now() at time zone 'UTC')::date, gen_random_uuid(), now(), 'u')"
     )
     with local.connect(user="pipeline") as other, other.transaction():
         take_turn(other, "login_etl.merge")
-        for step in (merge_user_logins, lambda connection: rebuild(connection, century)):
+        for step in (merge_user_logins, lambda connection: rebuild(connection, AGES, run_id="a rebuild")):
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 step(ready)
     assert merge_user_logins(ready) == Merged(batches=1, staged=1, inserted=1)
@@ -306,7 +306,7 @@ def test_a_merge_and_a_rebuild_wait_for_another_merge(local, ready, monkeypatch)
 def test_a_rebuild_leaves_to_the_merge_what_is_not_merged(sqs, queue_url, ready, drain):
     send(sqs, queue_url, sample_events(10, 1))
     drain()
-    assert rebuild(ready, Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))) == 0
+    assert rebuild(ready, AGES, run_id="a rebuild") == 0
     assert merge_user_logins(ready).inserted == 10
 
 
@@ -357,7 +357,12 @@ def test_an_adopted_table_is_loaded_and_its_own_rows_stay(local, sqs, queue_url,
     assert merge_user_logins(warehouse).inserted == 99
     assert len(rows(warehouse)) == 101
     warehouse.execute("delete from public.user_logins where message_id is not null")
-    assert rebuild(warehouse, Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))) == 99
+    assert (
+        rebuild(
+            warehouse, Window(datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)), run_id="a rebuild"
+        )
+        == 99
+    )
     assert len(rows(warehouse)) == 101
 
 
@@ -379,13 +384,13 @@ def test_a_rebuild_restores_exactly_what_is_missing_or_wrong_in_its_range(sqs, q
     late = next(row for row in whole if row[0] >= "8")
     ready.execute("delete from public.user_logins where message_id = %s", [late[7]])
 
-    assert rebuild(ready, window) == 3
+    assert rebuild(ready, window, run_id="a rebuild") == 3
     assert rows(ready) == [row for row in whole if row != late]
     touched = set(batches) - set(
         ready.execute("select message_id, batch_id, xmin::text from public.user_logins").fetchall()
     )
     assert {message_id for message_id, _, _ in touched} == {early[0][7], early[1][7], early[2][7], late[7]}
-    assert rebuild(ready, window) == 0
+    assert rebuild(ready, window, run_id="a rebuild") == 0
 
 
 def test_a_rotated_key_masks_what_is_received_from_now_on(sqs, queue_url, ready):

@@ -43,9 +43,11 @@ IN_A_RUN = {
     "batches/unmerged_batches": {},
     "privacy/used_kids": {},
 }  # fmt: skip
-# Of the catalogue, of locks, of the ledger; copies, which read nothing; and the default partition, which is read whole.
+# Of the catalogue, of locks, of the ledger, of the few rebuilds; copies, which read nothing; and the default partition,
+# which is read whole.
 OTHERS = {
-    "batches/copy_logins", "warehouse/applied_migrations", "warehouse/attach_partition", "warehouse/create_partition",
+    "batches/begin_rebuild", "batches/copy_logins", "batches/end_rebuild", "batches/record_rebuild",
+    "warehouse/applied_migrations", "warehouse/attach_partition", "warehouse/create_partition",
     "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/has_checksums", "warehouse/has_ledger",
     "warehouse/has_months", "warehouse/limit_lock_waits", "warehouse/lock_default_partition",
     "warehouse/lock_staging_day", "warehouse/missing_partitions", "warehouse/move_from_default_partition",
@@ -87,7 +89,7 @@ left join pg_class as part on part.oid = inhrelid
 where
     index.relnamespace in ('public'::regnamespace, 'login_etl'::regnamespace)
     and not index.relispartition
-    and indrelid <> 'login_etl.schema_migrations'::regclass
+    and indrelid not in ('login_etl.schema_migrations'::regclass, 'login_etl.rebuilds'::regclass)
 group by index.relname
 """
 

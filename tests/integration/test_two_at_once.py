@@ -81,7 +81,7 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
         end = datetime.now(UTC) + stop
         with empty_warehouse.connect(user="pipeline") as warehouse:
             while datetime.now(UTC) < end:
-                rebuild(warehouse, AGES)
+                rebuild(warehouse, AGES, run_id="a rebuild")
 
     def lose_rows():
         with empty_warehouse.connect() as warehouse:
@@ -94,7 +94,7 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
 
     at_once((run_in_parts,), (backfill,), (lose_rows,))
     with empty_warehouse.connect() as warehouse:
-        rebuild(warehouse, AGES)
+        rebuild(warehouse, AGES, run_id="a rebuild")
         assert warehouse.execute(ROWS).fetchall() == expected
     assert left_on(sqs, queue_url) == 0
 
@@ -109,7 +109,9 @@ def test_merges_and_a_backfill(empty_warehouse, expected, queue_url):
         with empty_warehouse.connect(user="pipeline") as warehouse:
             work(warehouse)
 
-    at_once(*[(step, merge_user_logins)] * 3, *[(step, lambda warehouse: rebuild(warehouse, AGES))] * 2)
+    at_once(
+        *[(step, merge_user_logins)] * 3, *[(step, lambda warehouse: rebuild(warehouse, AGES, run_id="a rebuild"))] * 2
+    )
     with empty_warehouse.connect() as warehouse:
         assert warehouse.execute(ROWS).fetchall() == expected
         sums = warehouse.execute("select inserted, already_there, unbalanced_batches from login_etl.history").fetchall()

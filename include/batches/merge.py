@@ -25,6 +25,10 @@ class RefusedError(Exception):
     """`user_logins` refuses batches, which stay in staging until somebody has fixed the table."""
 
 
+class DiscardedRows(Exception):
+    """Rows of a batch are in `user_logins` neither by this merge nor from before; the message counts them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Merged:
     """What one merge did; `staged` = `inserted` + `already_there`. `refused` says which batches it could not merge."""
@@ -63,6 +67,8 @@ def merge_user_logins(connection: psycopg.Connection) -> Merged:
     for (batch_id,) in unmerged:
         try:
             total += _merge_batch(connection, batch_id)
+        except DiscardedRows as error:
+            total += Merged(refused=(f"batch {batch_id} ({error})",))
         except psycopg.Error as error:
             if connection.closed or isinstance(error, psycopg.errors.LockNotAvailable):
                 raise
@@ -88,18 +94,27 @@ def is_refusal(error: psycopg.Error) -> bool:
 
 
 def _merge_batch(connection: psycopg.Connection, batch_id: int) -> Merged:
-    """Merge one batch and record its counts, in one transaction; nothing where another merge was faster."""
+    """Merge one batch and record its counts, in one transaction; nothing where another merge was faster.
+
+    What was not inserted is looked up, not taken for a redelivery: DiscardedRows where it is not there.
+    """
     with transaction(connection), connection.cursor() as cursor:
-        take_turn(
-            connection, "login_etl.merge"
-        )  # merges and rebuilds take turns, so that their inserts cannot deadlock
+        # Merges and rebuilds take turns, so that their inserts cannot deadlock.
+        take_turn(connection, "login_etl.merge")
         claimed = cursor.execute(statement("batches/claim_batch"), {"batch_id": batch_id}).fetchone()
         if claimed is None:
             return Merged()
-        batch = {"batch_id": batch_id, "staged_on": claimed[0]}
+        staged, staged_on = claimed
+        batch = {"batch_id": batch_id, "staged_on": staged_on}
         inserted = cursor.execute(statement("batches/merge_batch"), batch).rowcount
-        cursor.execute(statement("batches/record_merge"), {**batch, "inserted": inserted})
-        [(staged, inserted, already_there)] = cursor.fetchall()
+        already_there = 0
+        if inserted < staged:
+            [(rows, found)] = cursor.execute(statement("batches/find_batch"), batch).fetchall()
+            if found < rows:
+                raise DiscardedRows(f"{rows - found} of {rows} rows are discarded by a trigger or a rule")
+            already_there = found - inserted
+        counts = {"batch_id": batch_id, "inserted": inserted, "already_there": already_there}
+        cursor.execute(statement("batches/record_merge"), counts)
     log.info("batch %d: %d inserted, %d already there", batch_id, inserted, already_there)
     return Merged(1, staged, inserted, already_there)
 

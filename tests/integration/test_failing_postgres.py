@@ -308,6 +308,31 @@ def test_a_batch_that_fails_holds_up_no_other(load, raised, refused):
     load.settle()
 
 
+@pytest.mark.parametrize("which", ["new.user_id = 'user-3'", "true"])
+def test_rows_that_a_trigger_discards_are_not_taken_for_redeliveries(load, which):
+    """They would be counted as already there, and lost with their day of staging."""
+    with trigger(load, "public.user_logins", f"if {which} then return null; end if; return new;"):
+        with pytest.raises(
+            RefusedError, match=r"refuses batch 1 \(\d+ of 10 rows are discarded by a trigger or a rule\)"
+        ):
+            load.run()
+        [(merged,)] = load.ask("select count(*) from login_etl.batches where merged_at is not null")
+        assert merged == (0 if which == "true" else 2)
+        assert load.ask("select * from login_etl.history where unbalanced_batches is not null") == []
+    load.settle()
+
+
+def test_rows_that_a_rule_discards_are_not_either(load):
+    with load.local.connect() as owner:
+        owner.execute("create rule nothing as on insert to public.user_logins do instead nothing")
+    with pytest.raises((RefusedError, psycopg.errors.FeatureNotSupported)):
+        load.run()
+    assert load.ask("select count(*) from login_etl.batches where merged_at is not null") == [(0,)]
+    with load.local.connect() as owner:
+        owner.execute("drop rule nothing on public.user_logins")
+    load.settle()
+
+
 def test_a_policy_that_refuses_a_row_holds_up_no_other_batch(load):
     with load.local.connect() as owner:
         owner.execute("alter table public.user_logins enable row level security, force row level security")

@@ -15,8 +15,8 @@ from include.privacy.check import check_kids
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog
 from include.sqs.check import check_queue
+from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.plan import Share
-from include.sqs.receiver import CHUNK, ChunkBounds
 from include.warehouse import partitions, retention
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.report import outcome_table, size_table

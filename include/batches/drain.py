@@ -19,7 +19,8 @@ from include.events.login import Login, RejectedMessage, parse
 from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
 from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Queue, Received, delete
-from include.sqs.receiver import CHUNK, ChunkBounds, receive
+from include.sqs.chunk import CHUNK, ChunkBounds
+from include.sqs.receiver import receive
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 

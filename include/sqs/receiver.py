@@ -28,36 +28,9 @@ from threading import Lock
 from time import monotonic
 
 from include.sqs.calls import CALL_SIZE, Queue, Received, receive_once
+from include.sqs.chunk import CHUNK, Chunk, ChunkBounds
 
-
-@dataclass(frozen=True, slots=True)
-class ChunkBounds:
-    """When a chunk is handed over: at so many messages, so many bytes of bodies, or so many seconds of age."""
-
-    messages: int = 1_000
-    bytes: int = 8 * 2**20
-    seconds: float = 10
-
-
-CHUNK = ChunkBounds()
-CHUNKS_AHEAD = 2  # so that no thread has to wait while the caller lands one
-
-
-@dataclass(slots=True)
-class Chunk:
-    """Messages in the order of their arrival, the bytes of their bodies, and when the first call brought some."""
-
-    messages: list[Received] = field(default_factory=list)
-    bytes: int = 0
-    began: float = 0.0
-
-    def is_full(self, bounds: ChunkBounds) -> bool:
-        """Whether it has as many messages or bytes as a chunk may have."""
-        return len(self.messages) >= bounds.messages or self.bytes >= bounds.bytes
-
-    def age(self) -> float:
-        """For how many seconds its first message has been waiting; 0 for an empty one."""
-        return monotonic() - self.began if self.messages else 0
+CHUNKS_AHEAD = 2  # so that no thread has to wait while the caller stages one
 
 
 @dataclass(slots=True)

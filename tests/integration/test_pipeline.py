@@ -22,7 +22,7 @@ from include.failures import SetupError
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
 from include.sqs.calls import Deletes, Queue, backlog
-from include.sqs.receiver import ChunkBounds
+from include.sqs.chunk import ChunkBounds
 from include.warehouse.locks import WAITS, take_turn
 from include.warehouse.setup import prepare_warehouse
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send

@@ -19,7 +19,8 @@ from include.failures import SetupError
 from include.sqs import calls as conversation
 from include.sqs.calls import Deletes, Queue, Received, backlog, delete
 from include.sqs.check import check_queue
-from include.sqs.receiver import ChunkBounds, receive
+from include.sqs.chunk import ChunkBounds
+from include.sqs.receiver import receive
 from sandbox.events import send
 from sandbox.servers import free_port
 

@@ -13,7 +13,7 @@ from botocore.config import Config
 from include import connections, pipeline
 from include.events.message import Origin
 from include.sqs import calls as sqs
-from include.sqs.receiver import ChunkBounds
+from include.sqs.chunk import ChunkBounds
 from sandbox.servers import NO_PROXY, Servers
 from tests.support.postgres_proxy import PostgresProxy, Said, postgres_proxy
 from tests.support.queues import MESSAGES, left_on, send_events, show_again

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from include import pipeline
 from include.batches.rejected import Selection
 from include.events.message import Origin
-from include.sqs.receiver import CHUNK, ChunkBounds
+from include.sqs.chunk import CHUNK, ChunkBounds
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(

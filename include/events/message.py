@@ -11,7 +11,7 @@ Source = QueueSource | Literal["rejected_messages"]  # where a batch's messages 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What of a message is landed. `message_id` and `sent_at` stay the same over redeliveries."""
+    """What of a message is staged. `message_id` and `sent_at` stay the same over redeliveries."""
 
     message_id: UUID
     sent_at: datetime

@@ -1,4 +1,4 @@
-"""The conversation with SQS: look at a queue, receive from it, delete what is safely landed."""
+"""The conversation with SQS: look at a queue, receive from it, delete what is safely staged."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 
 CALL_SIZE = 10  # SQS takes and gives at most ten messages a call
 WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty answer means an empty queue
-# Covers landing and deleting a chunk and those before it, and no more, so that what a crashed run held is back on the
-# queue in two minutes. What has waited for half of it is not landed any more.
+# Covers staging and deleting a chunk and those before it, and no more, so that what a crashed run held is back on the
+# queue in two minutes. What has waited for half of it is not staged any more.
 VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
 
@@ -129,7 +129,7 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
 
 
 def delete(queue: Queue, messages: Sequence[Received], *, threads: int, pool: Executor) -> Iterator[Deletes]:
-    """Start to delete landed messages, ten a call, in at most `threads` of the pool's; give what became of them.
+    """Start to delete staged messages, ten a call, in at most `threads` of the pool's; give what became of them.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
     What stays on the queue is received again and recognised by its message id, so a call that fails,

@@ -1,4 +1,4 @@
-"""Receiving ahead: messages are on their way while the caller lands those before them.
+"""Receiving ahead: messages are on their way while the caller stages those before them.
 
                  ┌─ at most `threads` calls in a pool ─┐
     unclaimed ──►│ running ──► growing chunk ──► ready │──► the caller
@@ -91,7 +91,7 @@ def receive(
 ) -> Generator[list[Received], None, None]:
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
-    At most `threads` calls run at a time in the pool, and go on while the caller lands a chunk: each
+    At most `threads` calls run at a time in the pool, and go on while the caller stages a chunk: each
     starts its successor when it ends, so what the caller submits to the same pool has its turn between
     them. They wait when two chunks are waiting for the caller, so memory is bounded. A chunk is
     handed over while it is young, however slowly it fills. An empty answer means an empty queue unless

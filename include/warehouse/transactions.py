@@ -29,7 +29,7 @@ def transaction(connection: psycopg.Connection, *, durable: bool = False, wait: 
     - A statement may take as long as most tasks: a merge takes longer than what a role is usually given.
       It waits for a lock for as long as `wait` says, or for five minutes: psycopg's LockNotAvailable then.
     - `durable`: the commit is on disk before it returns, where the role or the database would let it be
-      on its way (`synchronous_commit`). What waits for standbys goes on to.
+      on its way (`synchronous_commit`). A role that waits for its standbys (`remote_apply`) still does.
 
     The connection must be in autocommit mode.
     """

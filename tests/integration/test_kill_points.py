@@ -16,6 +16,7 @@ from include.warehouse.setup import prepare_warehouse
 from sandbox.servers import RIGHTS
 from tests.support.fixtures import TENS
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
+from tests.support.schema import SCHEMA
 from tests.support.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
 
 # What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
@@ -23,17 +24,6 @@ from tests.support.worker import Conversation, exit_code, replay_all, run, run_i
 CHANGES = re.compile(r"SQS|Postgres (COMMIT|copy|insert|update|create|alter|do|with moved)")
 EVERY_POINT = "SOAK_SECONDS" in os.environ
 INSERTED = "select (select sum(inserted) from login_etl.history), (select count(*) from public.user_logins)"
-SCHEMA = """
-select table_schema, table_name, column_name::text, data_type from information_schema.columns
-where table_schema in ('public', 'login_etl')
-union all
-select schemaname, tablename, indexname, indexdef from pg_indexes where schemaname in ('public', 'login_etl')
-union all
-select 'partitions', inhparent::regclass::text, inhrelid::regclass::text, '' from pg_inherits
-union all
-select 'ledger', name, sha256, '' from login_etl.schema_migrations
-order by 1, 2, 3, 4
-"""
 
 
 def points(said):

@@ -8,6 +8,7 @@ from include.batches.merge import Merged, merge_user_logins
 from include.failures import SetupError
 from include.warehouse.migrations import MIGRATIONS, migrate, pending, read_migrations
 from include.warehouse.setup import prepare_warehouse
+from tests.support.schema import SCHEMA
 
 # Databases have them: a file is never edited, a change is a migration of its own, with a line here.
 CHECKSUMS = {
@@ -140,19 +141,6 @@ def test_a_table_made_anew_by_an_old_migration_has_its_checksum_again(warehouse)
     assert dict(warehouse.execute("select name, sha256 from login_etl.schema_migrations").fetchall()) == CHECKSUMS
 
 
-SCHEMA = """
-select table_schema, table_name, column_name::text, data_type || is_nullable from information_schema.columns
-where table_schema in ('public', 'login_etl')
-union all
-select schemaname, tablename, indexname, indexdef from pg_indexes where schemaname in ('public', 'login_etl')
-union all
-select 'partitions', inhparent::regclass::text, inhrelid::regclass::text, '' from pg_inherits
-union all
-select schemaname, viewname, '', definition from pg_views where schemaname = 'login_etl'
-union all
-select 'ledger', name, sha256, '' from login_etl.schema_migrations
-order by 1, 2, 3, 4
-"""
 DAY = "(now() at time zone 'UTC')::date"
 # What a run left in a database that has so many of the migrations: a merged batch, and one that is not.
 ROWS = {

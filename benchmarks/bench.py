@@ -24,7 +24,7 @@ from botocore.config import Config
 
 from benchmarks.sqs_stub import Stub, sqs_stub
 from include.connections import BOTOCORE
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.privacy.masking import Keyring, read_keyring
 from include.warehouse.setup import prepare_warehouse
 from sandbox.environment import airflow_environment
@@ -136,7 +136,7 @@ def make_warehouse(bench: Bench, dbname: str) -> None:
 
 def this_origin(map_index: int = 0) -> Origin:
     """The task that all batches of a benchmark come from."""
-    return Origin("benchmark", map_index, 1, datetime.now(UTC))
+    return Origin(Run("user_logins", "benchmark"), map_index, 1, datetime.now(UTC))
 
 
 def side_by_side(*prepares: Prepare, method: str = "fork") -> list[Cost]:

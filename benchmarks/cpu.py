@@ -83,7 +83,7 @@ def without_sqs(
             seconds=600,
             threads=THREADS,
         )
-        merge_user_logins(warehouse)
+        merge_user_logins(warehouse, "benchmark")
 
     with bench.connect() as warehouse:
         yield partial(profiled, work, profile) if profile else work

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from uuid import uuid4
 
 import psycopg
 
@@ -161,7 +162,7 @@ def _staged_and_merged(warehouse: psycopg.Connection, target: Target, rows: int)
         warehouse.execute(STAGE, {"rows": rows // BATCHES, "first": target.newest, "span": span})
     warehouse.execute("analyze login_etl.staging_logins")
     started = time.perf_counter()
-    merged = merge_user_logins(warehouse)
+    merged = merge_user_logins(warehouse, str(uuid4()))
     seconds = time.perf_counter() - started
     if merged.inserted != rows:
         raise RuntimeError(f"{merged.inserted} of {rows} rows were merged")

@@ -12,7 +12,7 @@ from benchmarks.figures import Figure, Section, Table, absolute, growth, number
 from sandbox.servers import PROJECT
 
 ROUNDS = 5
-EMPTY_ROUNDS = 3  # of three tasks each
+EMPTY_ROUNDS = 3  # of four tasks each
 AIRFLOW = """
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
@@ -21,6 +21,7 @@ from airflow.sdk import Asset, BaseHook, ExceptionRetryPolicy
 """
 SQS = "SqsHook('aws_sqs').get_conn()"
 WAREHOUSE = "PostgresHook('warehouse').get_conn().close()"
+RUN = "from include import pipeline; from include.events.message import Run"
 SENSOR = """
 from include.sensor import SqsBacklogSensor
 SqsBacklogSensor(task_id='wait', aws_conn_id='aws_sqs', sqs_queue={url!r}).poke({{}})
@@ -36,7 +37,11 @@ TASKS = {
         SQS,
     ),
     "merge_user_logins": (
-        "from include import pipeline; pipeline.merge_user_logins('benchmark', 'queue', window=None, drained=[])",
+        f"{RUN}; pipeline.merge_user_logins(Run('user_logins', 'benchmark'))",
+        WAREHOUSE,
+    ),
+    "check_run": (
+        f"{RUN}; pipeline.check_run(Run('user_logins', 'benchmark'), 'queue', {{url!r}}, drained=[])",
         WAREHOUSE,
     ),
 }

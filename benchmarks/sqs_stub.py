@@ -189,7 +189,6 @@ class Server:
             "ApproximateNumberOfMessages": str(self.queue.visible()),
             "ApproximateNumberOfMessagesNotVisible": str(len(self.queue.hidden)),
             "VisibilityTimeout": "30",
-            "RedrivePolicy": json.dumps({"deadLetterTargetArn": "arn:aws:sqs:us-east-1:1:dead", "maxReceiveCount": 5}),
         }
         asked = attributes if "All" in request["AttributeNames"] else request["AttributeNames"]
         reply(json.dumps({"Attributes": {name: attributes[name] for name in asked}}))

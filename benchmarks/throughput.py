@@ -163,7 +163,7 @@ def drain(bench: Bench, messages: int, threads: int, map_index: int = 0) -> Iter
 def merge(bench: Bench) -> Iterator[Callable[[], object]]:
     """The merge of all that is staged."""
     with bench.connect() as warehouse:
-        yield lambda: merge_user_logins(warehouse)
+        yield lambda: merge_user_logins(warehouse, "benchmark")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
 from include.assets import USER_LOGINS
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.params import REPLAY_FORM, selection
 from include.retries import RETRIES
 
@@ -41,20 +41,26 @@ from include.retries import RETRIES
 def replay_rejected():
     @task
     def replay_messages(params=None, ti=None):
-        origin = Origin(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
+        run = Run(ti.dag_id, ti.run_id)
+        origin = Origin(run, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
         return pipeline.replay_messages(selection(params), origin=origin, dry_run=params["dry_run"])
 
     @task(outlets=[USER_LOGINS])
-    def merge_user_logins(replayed, params=None, dag_run=None, outlet_events=None):
+    def merge_user_logins(params=None, dag_run=None, outlet_events=None):
         if params["dry_run"]:
             raise AirflowSkipException("a dry run loads nothing")
-        counts = pipeline.merge_user_logins(dag_run.run_id, "rejected_messages", window=None, drained=[replayed])
-        if not counts["merged_batches"]:
+        counts = pipeline.merge_user_logins(Run(dag_run.dag_id, dag_run.run_id))
+        if not counts["inserted"]:
             raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts
         return counts
 
-    merge_user_logins(replay_messages())
+    @task(trigger_rule="none_failed")
+    def check_run(replayed, dag_run=None):
+        pipeline.check_run(Run(dag_run.dag_id, dag_run.run_id), "rejected_messages", drained=[replayed])
+
+    replayed = replay_messages()
+    replayed >> merge_user_logins() >> check_run(replayed)
 
 
 replay_rejected()

@@ -1,17 +1,17 @@
 """### Login events: SQS → masked → `user_logins`
 
-Every five minutes: look at the queue, drain it into staging with `ip` and `device_id` masked, merge staging
-into `public.user_logins`. A message is deleted from SQS only after its row is committed, and its id is the
-row's key: nothing is lost, and nothing is there twice, whatever is retried.
+Every five minutes: look at the queue, drain it into staging with `ip` and `device_id` masked, merge staging into
+`public.user_logins`. A message is deleted from SQS only after its row is committed, and its id is the row's key:
+nothing is lost, and nothing is there twice, whatever is retried.
 
-* **Nothing to do**: an empty queue is watched for one minute; then the run is a success with skipped tasks.
-* **It failed**: the error in the log says what to fix. Clear the failed task, or leave it to the next run, which
-  merges what earlier ones left. SQS delivers again what was not deleted, and the merge recognises it.
-* **Rebuild**: `rebuild_from` and `rebuild_to` restore rows from staging and take nothing from the queue.
-  So does `airflow backfill create … --reprocess-behavior completed`, for the intervals of earlier runs.
+* **Nothing to do**: an empty queue is watched for a minute; then the run is a success with skipped tasks.
+* **It failed**: the error says what to fix. Clear the failed task, or leave it to the next run, which merges what
+  earlier ones left. SQS delivers again what was not deleted, and the merge recognises it.
+* **Rebuild**: `rebuild_from` and `rebuild_to`, or a backfill, restore rows from staging, and drain nothing.
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.
-* **Bad messages** are in `login_etl.rejected_messages`, sealed, with the reason; `replay_rejected` parses them again.
-* **Counts** are in the view `login_etl.history`, in the log of `merge_user_logins` and in the asset's events.
+* **Bad messages** are in `login_etl.rejected_messages`, sealed; `replay_rejected` parses them again.
+* **`check_run` failed**: what can be loaded is loaded. Rows that the table refuses wait until it takes them.
+* **Counts** are in the view `login_etl.history`, the log of `check_run` and the asset's events.
 
 Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable `user_logins_queue_url`.
 """
@@ -25,7 +25,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from include import pipeline
 from include.assets import USER_LOGINS
 from include.connections import AWS
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.params import DRAIN_FORM, MAX_SECONDS, QUEUE_URL, rebuild_window, variable
 from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
@@ -56,18 +56,29 @@ def user_logins():
         map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
     )
     def drain_and_mask(share, queue_url, params=None, ti=None):
-        origin = Origin(ti.run_id, ti.map_index, ti.try_number, pendulum.now("UTC"), source=params["source"])
+        run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
+        origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)
         return pipeline.drain_and_mask(share, queue_url, origin=origin, seconds=params["max_seconds"])
 
     @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
-    def merge_user_logins(drained, params=None, dag_run=None, outlet_events=None):
-        window = rebuild_window(dag_run, params)
-        drained = drained[:] if drained else []
-        counts = pipeline.merge_user_logins(dag_run.run_id, params["source"], window=window, drained=drained)
-        if not counts["merged_batches"] and not counts["rebuilt"]:
-            raise AirflowSkipException("nothing to merge")  # a skipped task emits no asset event
+    def merge_user_logins(params=None, dag_run=None, outlet_events=None):
+        run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
+        counts = pipeline.merge_user_logins(run, window=window)
+        if not counts["inserted"] and not counts["rebuilt"]:
+            raise AirflowSkipException("nothing new")  # a skipped task emits no asset event
         outlet_events[USER_LOGINS].extra = counts
         return counts
+
+    @task(trigger_rule="none_failed")
+    def check_run(queue_url, drained, params=None, dag_run=None):
+        pipeline.check_run(
+            Run(dag_run.dag_id, dag_run.run_id),
+            params["source"],
+            queue_url,
+            drained=drained[:] if drained else [],
+            window=rebuild_window(dag_run, params),
+            max_rejected_percent=params["max_rejected_percent"],
+        )
 
     queue_url = check_setup(variable(QUEUE_URL))
     wait_for_messages = SqsBacklogSensor(
@@ -81,7 +92,8 @@ def user_logins():
     )
     shares = plan_drain(queue_url)
     wait_for_messages >> shares
-    merge_user_logins(drain_and_mask.partial(queue_url=queue_url).expand(share=shares))
+    drained = drain_and_mask.partial(queue_url=queue_url).expand(share=shares)
+    drained >> merge_user_logins() >> check_run(queue_url, drained)
 
 
 user_logins()

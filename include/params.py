@@ -32,6 +32,13 @@ DRAIN_FORM = {
         description="Maximum number of seconds for which a drain task receives messages",
     ),
     "max_workers": Param(4, **COUNT, maximum=32, description="Maximum number of parallel drain tasks"),
+    "max_rejected_percent": Param(
+        50,
+        type="integer",
+        minimum=0,
+        maximum=100,
+        description="Maximum percentage of rejected messages; a run with more fails when all is loaded",
+    ),
     "source": Param(
         "queue",
         type="string",

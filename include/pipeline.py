@@ -4,17 +4,19 @@ import logging
 import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
-from include.batches import counts, drain, merge, rejected
-from include.batches.reconciliation import batches_of_run, reconcile, run_table
+from include.batches import counts, drain, merge, reconciliation, rejected
+from include.batches.check import check_staging
+from include.batches.rebuild import rebuild
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import masking_keyring, sqs_client, warehouse_connection
-from include.events.message import Origin, QueueSource, Source
+from include.events.message import Origin, QueueSource, Run, Source
 from include.privacy.check import check_kids
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog
-from include.sqs.check import check_queue
+from include.sqs.check import check_queue, warn_of_dead_letters
 from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.plan import Share
 from include.warehouse import partitions, retention
@@ -40,7 +42,9 @@ def check_setup(queue_url: str, *, source: QueueSource, window: Window | None) -
         prepare_warehouse(warehouse)
         if window:
             return None
-        check_kids(warehouse, masking_keyring())
+        keyring = masking_keyring()
+        check_kids(warehouse, keyring)
+        check_staging(warehouse, keyring)
     return check_queue(sqs_client(), queue_url, source)
 
 
@@ -59,41 +63,53 @@ def drain_and_mask(
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)  # a task that is cleared runs without check_setup, on another day or version
         check_kids(warehouse, keyring)
+        check_staging(warehouse, keyring)
         queue = Queue(sqs_client(), queue_url)
         return drain.drain_and_mask(queue, warehouse, keyring, origin=origin, seconds=seconds, bounds=bounds, **share)
 
 
-def merge_user_logins(
-    run_id: str, source: Source, *, window: Window | None, drained: Iterable[Mapping[str, int]]
-) -> dict[str, int]:
-    """Merge all that is staged, rebuild the window, and return the counts of what this run did.
+def merge_user_logins(run: Run, *, window: Window | None = None) -> dict[str, int]:
+    """Merge all that is staged, of whichever run, rebuild the window, and return the counts of what this run did.
 
-    `drained` are the counts of this run's tasks that staged batches, from `source`; of a run that is
-    reprocessed as a backfill Airflow still has those of its first time, which are none of its own. The merged
-    batches may be other runs' too. When all is done, raises RefusedError where the table refuses a batch, and
-    Unbalanced where a merged batch or this run does not add up.
+    They are those of all its tries; rows that `user_logins` refuses are among them, and fail `check_run`.
     """
-    reported = Counter(dict.fromkeys(counts.DRAINED, 0))
-    if not window:
-        for part in drained:
-            reported.update(part)
+    run = replace(run, rebuilds=window is not None)
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
-        merged = merge.merge_user_logins(warehouse)
-        rebuilt = merge.rebuild(warehouse, window, run_id=run_id) if window else 0
-        batches = [] if window else batches_of_run(warehouse, run_id, source)
-    if not window:
-        log.info("this run:\n%s", run_table(batches))
-    merged.check()
-    reconcile(batches, merged, reported)
+        merged = merge.merge_user_logins(warehouse, str(run))
+        rebuilt = rebuild(warehouse, window, run=run) if window else 0
     return {
-        **reported,
         "merged_batches": merged.batches,
-        "merged": merged.staged,
         "inserted": merged.inserted,
         "already_there": merged.already_there,
+        "refused": merged.refused,
         "rebuilt": rebuilt,
     }
+
+
+def check_run(
+    run: Run,
+    source: Source,
+    queue_url: str | None = None,
+    *,
+    drained: Iterable[Mapping[str, int]],
+    window: Window | None = None,
+    max_rejected_percent: int = 100,
+) -> None:
+    """Show this run's counts, and raise FailedCheck where something is wrong with it; writes nothing.
+
+    Where messages were taken from the queue, warns of its dead letters. `drained` are the counts of its tasks that
+    staged batches, from `source`; of a run that is reprocessed as a backfill Airflow still has those of its first
+    time, which are none of its own.
+    """
+    run = replace(run, rebuilds=window is not None)
+    reported = Counter(dict.fromkeys(counts.DRAINED, 0))
+    for part in [] if window else drained:
+        reported.update(part)
+    if queue_url and reported["received"] and source == "queue":
+        warn_of_dead_letters(Queue(sqs_client(), queue_url))
+    with warehouse_connection() as warehouse:
+        reconciliation.check_run(warehouse, run, source, reported, max_rejected_percent=max_rejected_percent)
 
 
 def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> dict[str, int]:

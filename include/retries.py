@@ -5,17 +5,16 @@ from datetime import timedelta
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
-from include.batches.merge import RefusedError
-from include.batches.reconciliation import Unbalanced
+from include.batches.reconciliation import FailedCheck
 from include.failures import SetupError
 from include.sqs.calls import VISIBILITY_SECONDS
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[
         RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to fix the set-up"),
-        RetryRule(exception=Unbalanced, action=RetryAction.FAIL, reason="another try would find the same numbers"),
+        RetryRule(exception=FailedCheck, action=RetryAction.FAIL, reason="another try would find the same numbers"),
         RetryRule(
-            exception=[RefusedError, psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
+            exception=[psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
             action=RetryAction.FAIL,
             reason="the database will refuse the same again",
         ),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 STAGED = ("received", "staged", "rejected")  # written with the batch
-MERGED = ("inserted", "already_there")  # written by the merge
+MERGED = ("inserted", "already_there", "refused")  # written by the merge; refused: those that wait now
 DELETED = (
     "deleted",
     "expired",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import chain
 from time import monotonic
 
 import psycopg
@@ -18,7 +19,7 @@ from include.batches.staging import Batch, stage
 from include.events.login import Login, RejectedMessage, parse
 from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
-from include.sqs.calls import VISIBILITY_SECONDS, Deletes, Queue, Received, delete
+from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS, Deletes, Queue, Received, delete, receive_once
 from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.receiver import receive
 from include.warehouse.statements import statement
@@ -56,7 +57,9 @@ def drain_and_mask(
 ) -> dict[str, int]:
     """Move at most `messages` from the queue to staging, receiving for at most `seconds`.
 
-    While the calling thread stages a chunk, which becomes a batch, `threads` threads delete the one
+    The first few, what one call brings, are staged and deleted before any others are received: where the warehouse
+    takes nothing, or the queue deletes nothing, no more than those come nearer to the dead letters. Then,
+    while the calling thread stages a chunk, which becomes a batch, `threads` threads delete the one
     before it and receive the next. They share the client; the connection must be in autocommit mode
     and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere
     repeats what is on its way, and the merge recognises the repetition; none is lost. Raises
@@ -66,18 +69,20 @@ def drain_and_mask(
     totals = Counter(dict.fromkeys(counts.DRAINED, 0))
     deadline = monotonic() + seconds
     staged: deque[Staged] = deque()
+    first = receive_once(queue, min(CALL_SIZE, messages)) if monotonic() < deadline else []
+    more = messages - len(first) if first else 0
     with (
         ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool,
-        closing(receive(queue, limit=messages, deadline=deadline, threads=threads, pool=pool, bounds=bounds)) as chunks,
+        closing(receive(queue, limit=more, deadline=deadline, threads=threads, pool=pool, bounds=bounds)) as chunks,
     ):
         try:
-            for chunk in map(in_time, chunks):
+            for chunk in map(in_time, chain([first], chunks)):
                 if not chunk:
                     continue
                 batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
                 staged.append(Staged(batch, delete(queue, chunk, threads=threads, pool=pool)))
                 # A FIFO queue shows nothing more of a message group until what it has shown is deleted.
-                while len(staged) > (0 if queue.is_fifo else 1):
+                while len(staged) > (0 if queue.is_fifo or chunk[0] is first[0] else 1):
                     totals.update(finish(connection, staged.popleft()))
             while staged:
                 totals.update(finish(connection, staged.popleft()))

@@ -1,9 +1,10 @@
-"""Does it add up? The counts of a run, checked against each other, and shown."""
+"""Does it add up? The counts of a run, shown, and checked against each other and against what a run may reject."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 
 import psycopg
@@ -12,26 +13,34 @@ from tabulate import tabulate
 
 from include.batches import counts
 from include.batches.counts import EQUATIONS, in_words
-from include.batches.merge import Merged
+from include.events.message import Run, Source
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
+log = logging.getLogger(__name__)
 
-class Unbalanced(Exception):
-    """A run's counts contradict each other; the message gives the numbers. A retry would find the same."""
+
+class FailedCheck(Exception):
+    """What is wrong with a run, with the numbers. A retry would find the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchCounts:
-    """The counts of a row of `login_etl.batches`, by name. What has not happened, or was not recorded, is None."""
+    """The counts of a row of `login_etl.batches`, by name. What has not happened, or was not recorded, is None.
+
+    `lost` are the rows of a batch that waits for its merge which staging does not have.
+    """
 
     batch_id: int
     map_index: int
     try_number: int
     counts: Mapping[str, int | None]
+    lost: int = 0
 
     def faults(self) -> Iterator[str]:
         """Each equation that does not hold, with its numbers: `batch 7: staged 3 ≠ inserted 1 + already there 1`."""
+        if self.lost:
+            yield f"batch {self.batch_id}: {self.lost} of its {self.counts['staged']} staged rows are gone from staging"
         for equation in EQUATIONS:
             total, numbers = self.counts[equation.total], [self.counts[part] for part in equation.parts]
             if None not in numbers and total != sum(filter(None, numbers)):
@@ -39,12 +48,76 @@ class BatchCounts:
                 yield f"batch {self.batch_id}: {equation.total} {total} ≠ {sums}"
 
 
-def batches_of_run(connection: psycopg.Connection, run_id: str, source: str) -> list[BatchCounts]:
+def check_run(
+    connection: psycopg.Connection,
+    run: Run,
+    source: Source,
+    reported: Mapping[str, int],
+    *,
+    max_rejected_percent: int = 100,
+) -> None:
+    """Log the counts of a run, and raise FailedCheck where something is wrong with it. Writes nothing.
+
+    Wrong are counts that contradict each other, rows that the run was the first to find refused, and a
+    larger part of the received messages rejected than `max_rejected_percent`. `reported` are the sums of what its
+    tasks returned.
+    """
+    batches: list[BatchCounts] = []
+    if not run.rebuilds:
+        batches = batches_of_run(connection, run, source)
+        log.info("this run:\n%s", run_table(batches))
+    faults = [
+        *imbalances(batches, reported),
+        *too_many_rejected(batches, max_rejected_percent),
+        *refusals(connection, run),
+    ]
+    if faults:
+        raise FailedCheck("; ".join(faults))
+
+
+def imbalances(batches: Sequence[BatchCounts], reported: Mapping[str, int]) -> list[str]:
+    """Where the recorded counts contradict each other, or what the run's tasks reported.
+
+    Batches of tries that failed are recorded without being reported, so the recorded sums may be larger.
+    """
+    recorded = _sums(batches)
+    return [fault for batch in batches for fault in batch.faults()] + [
+        f"{in_words(name)} {count} reported by the tasks ≠ {recorded[name]} recorded in batches"
+        for name, count in reported.items()
+        if count > recorded.get(name, count)
+    ]
+
+
+def too_many_rejected(batches: Sequence[BatchCounts], max_percent: int) -> list[str]:
+    """What is wrong where more than so many of a hundred received messages were rejected."""
+    sums = _sums(batches)
+    rejected, received = sums["rejected"], sums["received"]
+    if rejected * 100 <= max_percent * received:
+        return []
+    share = f"{rejected} of {received} messages were rejected, more than max_rejected_percent, {max_percent}"
+    return [f"{share}: see their reasons in login_etl.rejected_messages"]
+
+
+def refusals(connection: psycopg.Connection, run: Run) -> Iterator[str]:
+    """What the table refuses that this run has found, and that still waits."""
+    with transaction(connection):
+        query = statement("batches/refused_by_run")
+        [(rows, ranges)] = connection.execute(query, asdict(run) | {"merged_by": str(run)}).fetchall()
+    if rows:
+        yield f"public.user_logins refuses {rows} rows, which wait in staging: fix it, and the next run loads them"
+    if ranges:
+        yield f"{ranges} times of sending were not rebuilt, because public.user_logins refuses their rows"
+
+
+def batches_of_run(connection: psycopg.Connection, run: Run, source: Source) -> list[BatchCounts]:
     """The batches of a run, in the order of its drain tasks and their tries."""
+    of_run = asdict(run) | {"source": source}
     with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(statement("batches/batches_of_run"), {"run_id": run_id, "source": source}).fetchall()
+        rows = cursor.execute(statement("batches/batches_of_run"), of_run).fetchall()
     return [
-        BatchCounts(row["batch_id"], row["map_index"], row["try_number"], {name: row[name] for name in counts.ALL})
+        BatchCounts(
+            row["batch_id"], row["map_index"], row["try_number"], {name: row[name] for name in counts.ALL}, row["lost"]
+        )
         for row in rows
     ]
 
@@ -58,26 +131,6 @@ def run_table(batches: Sequence[BatchCounts]) -> str:
     headers = ["", "batches", *(name.replace("_", "\n") for name in counts.ALL)]
     table: str = tabulate([*lines, ["this run", *_sums(batches).values()]], headers, intfmt=",")
     return table
-
-
-def reconcile(batches: Sequence[BatchCounts], merged: Merged, reported: Mapping[str, int]) -> None:
-    """Raise Unbalanced where counts contradict each other.
-
-    `batches` are the run's as recorded, `merged` what it has merged, of whichever run, `reported` what
-    its tasks returned. Batches of tries that failed are recorded without being reported, so the
-    recorded sums may be larger.
-    """
-    faults = [fault for batch in batches for fault in batch.faults()]
-    recorded = _sums(batches)
-    faults += [
-        f"{in_words(name)} {count} reported by the tasks ≠ {recorded[name]} recorded in batches"
-        for name, count in reported.items()
-        if count > recorded.get(name, count)
-    ]
-    if merged.staged != merged.inserted + merged.already_there:
-        faults.append(f"merged {merged.staged} ≠ inserted {merged.inserted} + already there {merged.already_there}")
-    if faults:
-        raise Unbalanced("this run does not add up: " + "; ".join(faults))
 
 
 def _sums(batches: Sequence[BatchCounts]) -> dict[str, int]:

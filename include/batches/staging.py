@@ -78,7 +78,18 @@ def insert_batch(
     counts = {"received": len(sent), "staged": len(logins), "rejected": len(rejects)}
     cursor.execute(
         statement("batches/insert_batch"),
-        {**asdict(origin), **counts, "kid": kid, "oldest_sent_at": min(sent), "newest_sent_at": max(sent)},
+        {
+            **asdict(origin.run),
+            "map_index": origin.map_index,
+            "try_number": origin.try_number,
+            "source": origin.source,
+            "queue": origin.queue,
+            "kid": kid,
+            **counts,
+            "oldest_sent_at": min(sent),
+            "newest_sent_at": max(sent),
+            "started_at": origin.started_at,
+        },
     )
     [(batch_id, staged_on)] = cursor.fetchall()
     return Batch(batch_id, staged_on, **counts)

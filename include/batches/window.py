@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 SLICE = timedelta(days=1)
+INSTANT = timedelta(milliseconds=1)  # as exact as SQS says when a message was sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +29,10 @@ class Window:
             stop = min(start + SLICE, end)
             yield Window(start, stop)
             start = stop
+
+    def halves(self) -> tuple[Window, ...]:
+        """Both halves, or nothing of a window that is a millisecond long, or shorter."""
+        if self.stop - self.start <= INSTANT:
+            return ()
+        middle = self.start + (self.stop - self.start) / 2
+        return Window(self.start, middle), Window(middle, self.stop)

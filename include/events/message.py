@@ -20,14 +20,30 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
+class Run:
+    """A run of a DAG; as text, its name in the columns `merged_by`.
+
+    A run that was done and is done again as a backfill, which rebuilds, has an account of its own.
+    """
+
+    dag_id: str
+    run_id: str
+    rebuilds: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.dag_id}/{self.run_id}" + (" (rebuild)" if self.rebuilds else "")
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """What a batch comes from: one try of a task, since when that has been running, and where its messages are from.
 
-    `map_index` is -1 for a task that is not mapped.
+    `map_index` is -1 for a task that is not mapped, `queue` None for messages that are not from a queue, else its URL.
     """
 
-    run_id: str
+    run: Run
     map_index: int
     try_number: int
     started_at: datetime
     source: Source = "queue"
+    queue: str | None = None

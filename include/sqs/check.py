@@ -6,13 +6,13 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as EndpointError
-from botocore.exceptions import HTTPClientError
 
 from include.events.message import QueueSource
 from include.failures import SetupError
-from include.sqs.calls import Queue, delete_once
-from include.sqs.errors import raising_setup_errors
+from include.sqs.calls import Queue, backlog, delete_once
+from include.sqs.errors import error_name, raising_setup_errors
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -42,6 +42,7 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource) -> str:
             queue = _dead_letter_queue(queue, attributes)
         else:
             _warn_of_risks(attributes)
+            warn_of_dead_letters(queue, attributes)
         delete_once(queue, [MADE_UP_HANDLE])  # a policy that forbids it says so before any message is taken
     except (EndpointError, HTTPClientError):
         raise ConnectionError(
@@ -70,11 +71,41 @@ def _dead_letter_queue(queue: Queue, attributes: dict[str, str]) -> Queue:
             f"param source: {queue.url} has no redrive policy, so there is no dead-letter queue to drain: "
             "run with source=queue"
         )
+    return _redrive_target(queue, attributes)
+
+
+def _redrive_target(queue: Queue, attributes: dict[str, str]) -> Queue:
+    """The queue to which the redrive policy moves messages."""
     # arn:aws:sqs:region:account:name
     account, name = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].split(":")[-2:]
     with raising_setup_errors(name):
         answer = queue.client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
     return Queue(queue.client, answer["QueueUrl"])
+
+
+def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None) -> None:
+    """Log how many messages are in the queue's dead-letter queue, and what to do, where there are any.
+
+    No error where they cannot be counted: the run needs no right on that queue.
+    """
+    try:
+        attributes = attributes or _attributes(queue)
+        if "RedrivePolicy" not in attributes:
+            return
+        target = _redrive_target(queue, attributes)
+        waiting = backlog(target)
+    except (SetupError, ClientError, BotoCoreError) as error:
+        log.info("dead letters are not counted: %s", error if isinstance(error, SetupError) else error_name(error))
+        return
+    if waiting:
+        how = "move them back to the queue" if queue.is_fifo else "run with source=dead_letter_queue"
+        log.warning(
+            "about %d messages are in the dead-letter queue %s, because they were received too often without being "
+            "deleted: fix what failed, then %s",
+            waiting,
+            target.url,
+            how,
+        )
 
 
 def _warn_of_risks(attributes: dict[str, str]) -> None:

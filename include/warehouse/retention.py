@@ -21,8 +21,9 @@ def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str,
     """Drop the days of staging that ended `days` whole days ago, one transaction a day; say what became of each.
 
     By the database's clock; today and yesterday always stay. The connection must be in autocommit mode.
-    A day with a batch that is not merged, or is not in `login_etl.batches`, stays with a warning that names the
-    batches. psycopg's LockNotAvailable where somebody keeps staging locked: what was dropped before is dropped.
+    A day with a batch that is not merged, has rows that `user_logins` refuses, or is not in `login_etl.batches`, stays
+    with a warning that names the batches. psycopg's LockNotAvailable where somebody keeps staging locked: what was
+    dropped before is dropped.
     """
     done: dict[str, str] = {}
     for old in _older_than(days, connection):
@@ -35,8 +36,8 @@ def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str,
             if not unmerged:
                 connection.execute(_for_partition("warehouse/drop_staging_day", old.name))
         if unmerged:
-            log.warning("%s is kept, because it has unmerged batches: %s", old.name, _listed(unmerged))
-            done[old.name] = f"kept, unmerged: {_listed(unmerged)}"
+            log.warning("%s is kept, because not all of its rows are merged: %s", old.name, _listed(unmerged))
+            done[old.name] = f"kept, not all merged: {_listed(unmerged)}"
         else:
             log.info("dropped %s with %d rows", old.name, rows)
             done[old.name] = f"dropped, {rows:,} rows"

@@ -10,11 +10,10 @@ import pytest
 from botocore.exceptions import ProxyConnectionError
 
 from include import pipeline
-from include.batches.merge import RefusedError
-from include.batches.reconciliation import Unbalanced
+from include.batches.reconciliation import FailedCheck
 from include.batches.window import Window
 from include.connections import AWS, BOTOCORE, sqs_client, warehouse_connection
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.failures import SetupError
 from include.sensor import SqsBacklogSensor
 from include.sqs.calls import Queue, backlog
@@ -39,7 +38,7 @@ def connections(environment, monkeypatch):
     return change
 
 
-RUN = Origin("a run", 0, 1, datetime.now(UTC))
+RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
 
 
 def check(queue_url, **options):
@@ -85,7 +84,7 @@ def test_tasks_cleared_after_a_deploy_bring_the_schema_up_to_date(warehouse, con
     back_to_an_earlier_version()
     assert pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["received"] == 10
     back_to_an_earlier_version()
-    assert pipeline.merge_user_logins(RUN.run_id, "queue", window=None, drained=[])["merged_batches"] == 1
+    assert pipeline.merge_user_logins(RUN.run)["merged_batches"] == 1
     back_to_an_earlier_version()
     assert pipeline.forget_rejected_bodies(days=1) == {"bodies": "0 forgotten"}
 
@@ -100,15 +99,14 @@ def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connectio
     assert pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)["staged"] == 10
 
 
-def test_a_merge_that_does_not_add_up_fails(warehouse, connections, sqs, queue_url):
+def test_a_run_that_does_not_add_up_fails(warehouse, connections, sqs, queue_url):
     check(queue_url)
     send(sqs, queue_url, sample_events(10, 1))
     counts = pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=RUN, seconds=60)
     warehouse.execute("delete from login_etl.staging_logins where user_id < '8'")
-    with pytest.raises(Unbalanced, match="merged 10 ≠ inserted"):
-        pipeline.merge_user_logins("a later run", "queue", window=None, drained=[])
-    with pytest.raises(Unbalanced, match="staged 10 ≠ inserted"):
-        pipeline.merge_user_logins(RUN.run_id, "queue", window=None, drained=[counts])
+    assert pipeline.merge_user_logins(RUN.run)["merged_batches"] == 0
+    with pytest.raises(FailedCheck, match=r"batch 1: \d+ of its 10 staged rows are gone from staging"):
+        pipeline.check_run(RUN.run, "queue", drained=[counts])
 
 
 def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
@@ -117,17 +115,21 @@ def test_a_rebuild_needs_neither_queue_nor_key(empty_warehouse, connections):
 
 
 @pytest.mark.parametrize(
-    ("table", "error"),
-    [("login_etl.staging_logins", psycopg.errors.CheckViolation), ("public.user_logins", RefusedError)],
+    ("table", "error", "text"),
+    [
+        ("login_etl.staging_logins", psycopg.errors.CheckViolation, 'violates check constraint "nobody"'),
+        ("public.user_logins", FailedCheck, "refuses 1 rows"),
+    ],
 )
-def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, table, error):
+def test_a_database_error_quotes_no_row(warehouse, connections, sqs, queue_url, table, error, text, caplog):
     check(queue_url)
     send(sqs, queue_url, iter(['{"user_id": "somebody", "ip": "192.0.2.1"}']))
     warehouse.execute(f"alter table {table} add constraint nobody check (user_id <> 'somebody')")
-    with pytest.raises(error, match='violates check constraint "nobody"') as caught:  # noqa: PT012
+    with pytest.raises(error, match=text) as caught:  # noqa: PT012
         pipeline.drain_and_mask({"messages": 1, "threads": 1}, queue_url, origin=RUN, seconds=60)
-        pipeline.merge_user_logins("a run", "queue", window=None, drained=[])
-    assert "somebody" not in "".join(traceback.format_exception(caught.value))
+        pipeline.merge_user_logins(RUN.run)
+        pipeline.check_run(RUN.run, "queue", drained=[])
+    assert "somebody" not in "".join(traceback.format_exception(caught.value)) + caplog.text
 
 
 @pytest.mark.parametrize(

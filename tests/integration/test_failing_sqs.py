@@ -8,6 +8,7 @@ from airflow.sdk import RetryAction
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include import pipeline
+from include.events.message import Run
 from include.failures import SetupError
 from include.retries import FAIL_FAST
 from tests.support.queues import show_again
@@ -227,29 +228,29 @@ def failure(load, disturbance, error, sentence, landed):
             Fault(DELETE, refuse("ServiceUnavailable", 503)),
             RuntimeError,
             r"batch 1 is staged, but none of its 10 messages was deleted from the queue \(10 failed, 0 too late\)",
-            20,
+            10,
             id="deletes keep failing",
         ),
-        pytest.param(Fault(DELETE, reset), RuntimeError, "10 failed, 0 too late", 20, id="deletes are reset"),
+        pytest.param(Fault(DELETE, reset), RuntimeError, "10 failed, 0 too late", 10, id="deletes are reset"),
         pytest.param(
             Fault(DELETE, keep_all("InternalError", sender_fault=False)),
             RuntimeError,
             "10 failed, 0 too late",
-            20,
+            10,
             id="each delete fails",
         ),
         pytest.param(
             Fault(DELETE, keep_all("ReceiptHandleIsInvalid", sender_fault=True)),
             RuntimeError,
             "0 failed, 10 too late",
-            20,
+            10,
             id="each handle has expired",
         ),
         pytest.param(
             Fault(DELETE, lambda call: call.reply({})),
             RuntimeError,
             "10 failed, 0 too late",
-            20,
+            10,
             id="a delete's answer says nothing",
         ),
     ],
@@ -295,8 +296,7 @@ def test_the_run_fails_and_a_retry_fixes_it(load, disturbance, error, sentence, 
     ],
 )
 def test_the_run_fails_at_once_and_says_what_to_fix(load, disturbance, sentence):
-    landed = 20 if disturbance.operation == DELETE else 10  # the next chunk lands while the first one is being deleted
-    met = failure(load, disturbance, SetupError, sentence, landed)
+    met = failure(load, disturbance, SetupError, sentence, landed=10)
     assert FAIL_FAST.evaluate(met, 1, 3).action is RetryAction.FAIL
 
 
@@ -330,7 +330,7 @@ def test_a_queue_that_is_deleted_during_the_run(load):
     with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
         load.run()
     load.client.create_queue(QueueName=load.queue_url.rsplit("/", 1)[1])
-    pipeline.merge_user_logins("the next run", "queue", window=None, drained=[])
+    pipeline.merge_user_logins(Run("user_logins", "the next run"))
     [(rows,)] = load.ask("select count(*) from public.user_logins")
     [(bad,)] = load.ask("select count(*) from login_etl.rejected_messages")
     assert rows + bad == len(load.proxies.sqs.received) == 10

@@ -6,9 +6,9 @@ from uuid import uuid4
 import pytest
 
 from include import pipeline
-from include.batches.merge import merge_user_logins
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from tests.support.fixtures import TENS
+from tests.support.merging import merge
 from tests.support.queues import left_on, show_again
 
 EVENTS = 45
@@ -30,12 +30,12 @@ def fifo(warehouse, connected_through_proxies, impatient, sqs):
 
 
 def take(url):
-    origin = Origin("a run", 0, 1, datetime.now(UTC))
+    origin = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
     return pipeline.drain_and_mask({"messages": 100, "threads": 1}, url, origin=origin, seconds=30, bounds=TENS)
 
 
 def all_there_once(warehouse):
-    merge_user_logins(warehouse)
+    merge(warehouse)
     [(rows, users)] = warehouse.execute("select count(*), count(distinct user_id) from public.user_logins").fetchall()
     return rows == users == EVENTS
 

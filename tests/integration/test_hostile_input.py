@@ -16,20 +16,21 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from include.batches.drain import drain_and_mask, parse_all
-from include.batches.merge import Merged, merge_user_logins
-from include.batches.reconciliation import batches_of_run, reconcile
+from include.batches.merge import Merged
+from include.batches.reconciliation import check_run
 from include.batches.staging import stage
-from include.events.message import Message, Origin
+from include.events.message import Message, Origin, Run
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
 from include.sqs.calls import Queue, backlog
 from include.warehouse.setup import prepare_warehouse
 from tests.support.hostile import CORPUS, FIELDS, LONGEST, recipes
+from tests.support.merging import merge
 
 BODIES = int(os.environ.get("FUZZED_BODIES", "100000"))
 BATCH = 500
 KEY = bytes(range(100, 132))
-RUN = Origin("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 
 LENGTHS = {"user_id": 128, "app_version": 32, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
 RULES = {
@@ -172,8 +173,8 @@ def load(connection, messages):
     for _, reject in parsed.rejects:
         assert reject.__cause__ is reject.__context__ is reject.__traceback__ is None
     batch = stage(connection, parsed.logins, parsed.rejects, keyring=Keyring([KEY]), origin=RUN)
-    merged = merge_user_logins(connection)
-    assert merged == Merged(batches=1, staged=batch.staged, inserted=batch.staged)
+    merged = merge(connection)
+    assert merged == Merged(batches=1, inserted=batch.staged)
     assert batch.received == len(messages)
     return batch
 
@@ -211,8 +212,8 @@ def test_each_body_that_sqs_takes_comes_through_the_drain(sqs, queue_url, ready)
     counts = drain_and_mask(
         Queue(sqs, queue_url), ready, Keyring([KEY]), origin=RUN, messages=len(cases) + 1, seconds=60, threads=1
     )
-    merge_user_logins(ready)
-    reconcile(batches_of_run(ready, RUN.run_id, "queue"), Merged(), counts)
+    merge(ready)
+    check_run(ready, RUN.run, "queue", counts)
     assert backlog(Queue(sqs, queue_url)) == 0
     assert counts["received"] == counts["deleted"] == len(cases) > len(CORPUS) * 0.9
 
@@ -260,7 +261,7 @@ def test_fuzzed_bodies(ready):
         reasons.update(result for result in results if isinstance(result, str))
 
     check()
-    reconcile(batches_of_run(ready, RUN.run_id, "queue"), Merged(), {})
+    check_run(ready, RUN.run, "queue", {})
     print(f"{dict(counts)}, {len(reasons)} reasons: {reasons.most_common(12)}")
     assert counts["received"] >= BODIES
     assert min(counts["staged"], counts["rejected"]) > 0.1 * counts["received"]

@@ -6,15 +6,15 @@ import re
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from include.batches.merge import merge_user_logins
 from include.batches.staging import stage
 from include.connections import warehouse_connection
 from include.events.login import RejectedMessage
-from include.events.message import Message, Origin
+from include.events.message import Message, Origin, Run
 from include.privacy.masking import read_keyring
 from include.warehouse.setup import prepare_warehouse
 from sandbox.servers import RIGHTS
 from tests.support.fixtures import TENS
+from tests.support.merging import merge
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
 from tests.support.schema import SCHEMA
 from tests.support.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
@@ -80,8 +80,10 @@ def reject(local, prefix):
     messages = [Message(uuid4(), now, 1, json.dumps({"user_id": user})) for user in users]
     rejects = [(message, RejectedMessage([("user_id", "made_up")])) for message in messages]
     with local.connect(user="pipeline") as warehouse:
-        stage(warehouse, [], rejects, keyring=keyring, origin=Origin(f"rejected {prefix}", 0, 1, now))
-        merge_user_logins(warehouse)
+        stage(
+            warehouse, [], rejects, keyring=keyring, origin=Origin(Run("user_logins", f"rejected {prefix}"), 0, 1, now)
+        )
+        merge(warehouse)
     return users
 
 

@@ -72,7 +72,7 @@ def watched(empty_warehouse, environment, connected, queue_url, tmp_path):
     [
         # Postgres refuses a value of the row while it reads the COPY.
         ("login_etl.staging_logins", "alter column device_type type varchar(2)", "value too long for type"),
-        ("public.user_logins", "add constraint nobody check (user_id = '')", "public.user_logins refuses batch 1"),
+        ("public.user_logins", "add constraint nobody check (user_id = '')", "public.user_logins refuses 1 rows"),
     ],
 )
 def test_a_failing_copy_and_a_failing_merge(
@@ -126,7 +126,7 @@ def test_an_answer_that_cannot_be_read(empty_warehouse, watched, proxies, sqs, q
 def test_a_failing_copy_that_a_constraint_refuses(empty_warehouse, watched, sqs, queue_url):
     """Then Postgres logs the row, as it would be in the table: masked."""
     with empty_warehouse.connect() as owner:
-        owner.execute("alter table login_etl.staging_logins add constraint nobody check (user_id = '')")
+        owner.execute("alter table login_etl.staging_logins add constraint nobody check (user_id = 'made-up')")
     send(sqs, queue_url, iter([json.dumps(EVENT)]))
     with talkative(empty_warehouse), pytest.raises(CheckViolation) as caught:
         run(queue_url, "a run", 1)

@@ -10,11 +10,12 @@ import psycopg
 import pytest
 
 from include import pipeline
-from include.batches.merge import Merged, merge_user_logins, rebuild
+from include.batches.merge import Merged
+from include.batches.rebuild import rebuild
 from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.login import Login
-from include.events.message import Message, Origin
+from include.events.message import Message, Origin, Run
 from include.failures import SetupError
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.partitions import make_partition, make_partitions, needed, staging_day, staging_days
@@ -22,6 +23,7 @@ from include.warehouse.report import outcome_table, size_table
 from include.warehouse.retention import drop_staging_days
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_kill_points import name, points
+from tests.support.merging import REBUILD, merge
 from tests.support.worker import Conversation, exit_code
 
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
@@ -54,9 +56,11 @@ def stage_days_ago(ready, keyring):
         make_partition(ready, staging_day(day))
         sent = datetime.now(UTC) - days * DAY
         logins = [(Message(uuid4(), sent, 1, ""), Login(f"{days} days ago")) for _ in range(rows)]
-        batch = stage(ready, logins, [], keyring=keyring, origin=Origin("a run", 0, 1, sent)).batch_id
+        batch = stage(
+            ready, logins, [], keyring=keyring, origin=Origin(Run("user_logins", "a run"), 0, 1, sent)
+        ).batch_id
         if merged:
-            merge_user_logins(ready)
+            merge(ready)
         ready.execute("update login_etl.staging_logins set staged_on = %s where batch_id = %s", [day, batch])
         ready.execute(
             "update login_etl.batches set staged_at = staged_at - %s where batch_id = %s", [days * DAY, batch]
@@ -190,7 +194,7 @@ def test_a_merge_on_its_way_into_the_default_partition_is_not_refused(local, rea
     old = datetime(2020, 5, 5, tzinfo=UTC)
     for _ in range(40):
         logins = [(Message(uuid4(), old, 1, ""), Login("old")) for _ in range(50)]
-        stage(ready, logins, [], keyring=keyring, origin=Origin("a run", 0, 1, old))
+        stage(ready, logins, [], keyring=keyring, origin=Origin(Run("user_logins", "a run"), 0, 1, old))
     insert(ready, "2020-05-05")
 
     def with_one(step):
@@ -198,9 +202,9 @@ def test_a_merge_on_its_way_into_the_default_partition_is_not_refused(local, rea
             return step(connection)
 
     with ThreadPoolExecutor(2) as pool:
-        merged = pool.submit(with_one, merge_user_logins)
+        merged = pool.submit(with_one, merge)
         made = pool.submit(with_one, lambda connection: empty_default_partition(connection, TODAY, months=3))
-        assert merged.result() == Merged(batches=40, staged=2000, inserted=2000)
+        assert merged.result() == Merged(batches=40, inserted=2000)
         assert "user_logins_2020_05" in made.result()
     assert ask("select tableoid::regclass::text, count(*) from public.user_logins group by 1") == [
         ("user_logins_2020_05", 2001)
@@ -231,9 +235,9 @@ def test_a_day_with_a_batch_that_is_not_merged_stays_and_is_named(ready, stage_d
         stage_days_ago(days)
     waiting = [stage_days_ago(10, merged=False) for _ in range(7)]
     named = f"batch {', '.join(map(str, waiting[:5]))} and 2 more"
-    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, unmerged: {named}", "dropped, 3 rows"]
-    assert f"is kept, because it has unmerged batches: {named}" in caplog.text
-    assert merge_user_logins(ready) == Merged(batches=7, staged=21, inserted=21)
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not all merged: {named}", "dropped, 3 rows"]
+    assert f"is kept, because not all of its rows are merged: {named}" in caplog.text
+    assert merge(ready) == Merged(batches=7, inserted=21)
     assert list(drop_staging_days(ready, days=5).values()) == ["dropped, 24 rows"]
 
 
@@ -241,13 +245,13 @@ def test_a_day_with_rows_of_a_batch_that_nobody_knows_stays(ready, stage_days_ag
     stage_days_ago(10)
     unknown = stage_days_ago(10)
     ready.execute("delete from login_etl.batches where batch_id = %s", [unknown])
-    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, unmerged: batch {unknown}"]
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not all merged: batch {unknown}"]
 
 
 def test_an_unmerged_batch_without_rows_keeps_its_day(ready, stage_days_ago):
     batch = stage_days_ago(10, merged=False)
     ready.execute("delete from login_etl.staging_logins where batch_id = %s", [batch])
-    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, unmerged: batch {batch}"]
+    assert list(drop_staging_days(ready, days=5).values()) == [f"kept, not all merged: batch {batch}"]
 
 
 def test_a_partition_that_somebody_else_attached_stays(ready, ask):
@@ -275,13 +279,13 @@ def test_history_a_merge_and_a_rebuild_after_the_drop(ready, connected, stage_da
     drop_staging_days(ready, days=5)
     ready.execute("delete from public.user_logins")
     assert ask("select * from login_etl.history") == before
-    assert rebuild(ready, AGES, run_id="a rebuild") == 3
+    assert rebuild(ready, AGES, run=REBUILD) == 3
     assert "staging begins on" in caplog.text
     assert ask("select distinct user_id from public.user_logins") == [("1 days ago",)]
-    counts = pipeline.merge_user_logins("a run", "queue", window=None, drained=[])
+    counts = pipeline.merge_user_logins(Run("user_logins", "a run"))
     assert counts["merged_batches"] == 0
     caplog.clear()
-    rebuild(ready, Window(datetime.now(UTC), AGES.stop), run_id="a rebuild")
+    rebuild(ready, Window(datetime.now(UTC), AGES.stop), run=REBUILD)
     assert "staging begins on" not in caplog.text
 
 
@@ -324,10 +328,10 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
     def drain_one(connection):
         now = datetime.now(UTC)
         logins = [(Message(uuid4(), now, 1, ""), Login("now")) for _ in range(20)]
-        stage(connection, logins, [], keyring=keyring, origin=Origin("meanwhile", 0, 1, now))
+        stage(connection, logins, [], keyring=keyring, origin=Origin(Run("user_logins", "meanwhile"), 0, 1, now))
 
     with ThreadPoolExecutor(3) as pool:
-        steps = (drain_one, merge_user_logins, lambda connection: rebuild(connection, AGES, run_id="a rebuild"))
+        steps = (drain_one, merge, lambda connection: rebuild(connection, AGES, run=REBUILD))
         rounds = [pool.submit(until_over, step) for step in steps]
         try:
             dropped = drop_staging_days(ready, days=4)
@@ -336,7 +340,7 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
         drained, *_ = (round_.result() for round_ in rounds)
     assert set(dropped.values()) == {"dropped, 200 rows"}
     assert len(dropped) == 20
-    merge_user_logins(ready)
+    merge(ready)
     assert ready.execute("select count(*) from public.user_logins where user_id = 'now'").fetchall() == [
         (20 * drained,)
     ]

@@ -15,7 +15,7 @@ from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import warehouse_connection
 from include.events.login import Login
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.failures import SetupError
 from include.warehouse.locks import WAITS, take_turn
 from include.warehouse.transactions import transaction
@@ -64,7 +64,9 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
 
     def take(number):
         share = {"messages": 60, "threads": 2}
-        return pipeline.drain_and_mask(share, url, origin=Origin("a run", number, 1, datetime.now(UTC)), seconds=30)
+        return pipeline.drain_and_mask(share, url, origin=Origin(run, number, 1, datetime.now(UTC)), seconds=30)
+
+    run = Run("user_logins", "a run")
 
     with pooled(2):
         url = pipeline.check_setup(queue_url, source="queue", window=None)
@@ -72,22 +74,21 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
         with ThreadPoolExecutor(4) as pool:
             drained = list(pool.map(take, range(4)))
         assert all(counts["received"] for counts in drained)
-        assert pipeline.merge_user_logins("a run", "queue", window=None, drained=drained)["inserted"] == 198
+        assert pipeline.merge_user_logins(run)["inserted"] == 198
+        pipeline.check_run(run, "queue", url, drained=drained)
 
         with empty_warehouse.connect() as owner:
             owner.execute("delete from public.user_logins where user_id < '8'")
             lost = 198 - owner.execute("select count(*) from public.user_logins").fetchone()[0]
         assert lost > 50
         pipeline.check_setup(queue_url, source="queue", window=AGES)
-        assert pipeline.merge_user_logins("a rebuild", "queue", window=AGES, drained=[])["rebuilt"] == lost
+        assert pipeline.merge_user_logins(Run("user_logins", "a rebuild"), window=AGES)["rebuilt"] == lost
 
         monkeypatch.setattr("include.batches.rejected.parse", lambda body: Login("valid now"))
-        replay = Origin("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
+        replay = Origin(Run("user_logins", "a replay"), -1, 1, datetime.now(UTC), source="rejected_messages")
         replayed = pipeline.replay_messages(Selection(limit=1), origin=replay, dry_run=False)
-        assert (
-            pipeline.merge_user_logins("a replay", "rejected_messages", window=None, drained=[replayed])["inserted"]
-            == 1
-        )
+        assert pipeline.merge_user_logins(replay.run)["inserted"] == 1
+        pipeline.check_run(replay.run, "rejected_messages", drained=[replayed])
         with empty_warehouse.connect() as owner:
             owner.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
         assert pipeline.forget_rejected_bodies(days=30) == {"bodies": "1 forgotten"}

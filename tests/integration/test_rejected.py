@@ -10,21 +10,22 @@ import pytest
 from include import pipeline
 from include.batches import rejected
 from include.batches.drain import drain_and_mask
-from include.batches.merge import Merged, merge_user_logins
+from include.batches.merge import Merged
 from include.batches.rejected import Selection, forget_rejected_bodies, replay_messages
 from include.batches.staging import stage
 from include.events.login import RejectedMessage, parse
-from include.events.message import Message, Origin
+from include.events.message import Message, Origin, Run
 from include.privacy.masking import Keyring
 from include.sqs.calls import Deletes, Queue
 from include.sqs.check import check_queue
 from include.warehouse.partitions import make_partitions
 from include.warehouse.setup import prepare_warehouse
 from sandbox.events import send
+from tests.support.merging import merge
 from tests.support.queues import left_on, show_again
 
-RUN = Origin("a run", 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
-REPLAY = Origin("a replay", -1, 1, datetime(2026, 1, 1, tzinfo=UTC), source="rejected_messages")
+RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
+REPLAY = Origin(Run("user_logins", "a replay"), -1, 1, datetime(2026, 1, 1, tzinfo=UTC), source="rejected_messages")
 ALL = Selection(limit=1000)
 ROWS = "select user_id, message_id, create_date from public.user_logins order by user_id"
 
@@ -85,13 +86,13 @@ def test_a_dry_run_says_what_would_happen_and_changes_nothing(ready, keyring, dr
 
 def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, drain):
     drain(BODIES)
-    merge_user_logins(ready)
+    merge(ready)
     counts = replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 0, "still_rejected": 2, "received": 2, "staged": 2}
-    assert merge_user_logins(ready) == Merged(batches=1, staged=2, inserted=2)
+    assert merge(ready) == Merged(batches=1, inserted=2)
     again = replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     assert again == {"opened": 2, "valid": 0, "unreadable": 0, "still_rejected": 2, "received": 0, "staged": 0}
-    assert merge_user_logins(ready) == Merged()
+    assert merge(ready) == Merged()
 
     rows = ready.execute(ROWS).fetchall()
     assert [user for user, _, _ in rows] == ["a", "b", "c"]
@@ -120,9 +121,9 @@ def test_a_message_that_came_again_meanwhile_is_recognised(sqs, queue_url, ready
         patch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
         drain([login("a")])
     drain(parser=parse)
-    assert merge_user_logins(ready).inserted == 1
+    assert merge(ready).inserted == 1
     assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)["staged"] == 1
-    assert merge_user_logins(ready) == Merged(batches=1, staged=1, already_there=1)
+    assert merge(ready) == Merged(batches=1, already_there=1)
     assert len(ready.execute(ROWS).fetchall()) == 1
 
 
@@ -133,7 +134,7 @@ def test_a_replayed_message_that_is_rejected_again_stays_replayed(sqs, queue_url
     replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)
     drain()
     assert replay_messages(ready, keyring, ALL, origin=REPLAY, dry_run=False)["opened"] == 0
-    assert merge_user_logins(ready).inserted == 1
+    assert merge(ready).inserted == 1
 
 
 def test_reasons_times_and_a_limit_select(ready, keyring, drain):
@@ -181,7 +182,7 @@ def test_the_limit_is_what_is_loaded_however_many_hopeless_ones_come_first(ready
         0,
     ]
     assert caplog.text.count("stopped at the param limit") == 3
-    assert merge_user_logins(ready).inserted == 7
+    assert merge(ready).inserted == 7
 
 
 def test_a_forgotten_message_that_comes_again_is_kept_again(sqs, queue_url, ready, keyring, drain, monkeypatch):
@@ -218,7 +219,7 @@ def test_two_replays_at_once_load_each_message_once(local, ready, keyring, drain
 
     with ThreadPoolExecutor(3) as pool:
         assert sum(pool.map(one, range(3))) == 60
-    assert merge_user_logins(ready).inserted == 60
+    assert merge(ready).inserted == 60
 
 
 def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no_other(ready, drain):
@@ -254,7 +255,7 @@ def test_a_replay_needs_no_run_before_it_today(ready, connected, drain, keyring,
         ready.execute(f"drop table {name}".encode())
     assert pipeline.replay_messages(ALL, origin=REPLAY, dry_run=False)["opened"] == 0
     assert make_partitions(ready) == []
-    assert pipeline.merge_user_logins("a replay", "rejected_messages", window=None, drained=[])["merged_batches"] == 0
+    assert pipeline.merge_user_logins(Run("user_logins", "a replay"))["merged_batches"] == 0
 
 
 def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, drain):
@@ -274,7 +275,7 @@ def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
     monkeypatch.setattr("include.batches.drain.delete", not_deleted(sqs, queue_url))
     drain(BODIES, parser=parse)
     monkeypatch.undo()
-    assert merge_user_logins(ready).inserted == 3
+    assert merge(ready).inserted == 3
     before = ready.execute(ROWS).fetchall()
     send(sqs, queue_url, iter([login("late")]))
     sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)  # each is received once too often now
@@ -283,7 +284,7 @@ def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
     source = check_queue(sqs, queue_url, "dead_letter_queue")
     counts = drain_and_mask(Queue(sqs, source), ready, keyring, origin=RUN, messages=100, seconds=30, threads=1)
     assert (counts["received"], counts["staged"], counts["rejected"], counts["deleted"]) == (5, 3, 2, 5)
-    assert merge_user_logins(ready) == Merged(batches=1, staged=3, already_there=3)
+    assert merge(ready) == Merged(batches=1, already_there=3)
     assert ready.execute(ROWS).fetchall() == before
     assert ready.execute("select count(*) from login_etl.rejected_messages").fetchone() == (2,)
     assert left_on(sqs, dead_letters) == 0

@@ -10,15 +10,15 @@ from include import pipeline
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import NETWORK, warehouse_connection
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.failures import SetupError
 from include.warehouse.transactions import transaction
 from tests.integration.test_failing_postgres import crash, wait_until_it_answers
 from tests.support.queues import MESSAGES, left_on, send_events
 
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
-ORIGIN = Origin("a run", 0, 1, datetime.now(UTC))
-REPLAY = Origin("a replay", -1, 1, datetime.now(UTC), source="rejected_messages")
+ORIGIN = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
+REPLAY = Origin(Run("user_logins", "a replay"), -1, 1, datetime.now(UTC), source="rejected_messages")
 DEFAULTS = {
     "nothing": {},
     "repeatable read": {"default_transaction_isolation": "repeatable read"},
@@ -68,10 +68,11 @@ def load(queue_url):
     """Everything that the DAGs do, once."""
     url = pipeline.check_setup(queue_url, source="queue", window=None)
     counts = pipeline.drain_and_mask({"messages": 100, "threads": 2}, url, origin=ORIGIN, seconds=30)
-    merged = pipeline.merge_user_logins("a run", "queue", window=None, drained=[counts])
+    merged = pipeline.merge_user_logins(ORIGIN.run)
+    pipeline.check_run(ORIGIN.run, "queue", url, drained=[counts])
     with warehouse_connection() as warehouse, transaction(warehouse):
         warehouse.execute("delete from public.user_logins where user_id = 'user-0'")
-    rebuilt = pipeline.merge_user_logins("a rebuild", "queue", window=AGES, drained=[])
+    rebuilt = pipeline.merge_user_logins(Run("user_logins", "a rebuild"), window=AGES)
     replayed = pipeline.replay_messages(Selection(limit=100), origin=REPLAY, dry_run=True)
     pipeline.make_partitions()
     pipeline.drop_staging_days(days=1)

@@ -7,13 +7,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from include import pipeline
-from include.batches.merge import merge_user_logins, rebuild
+from include.batches.rebuild import rebuild
 from include.batches.window import Window
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.events.version import pack_version
 from include.privacy.masking import read_keyring
 from include.warehouse.setup import prepare_warehouse
 from sandbox.events import sample_events, send
+from tests.support.merging import REBUILD, merge
 from tests.support.queues import left_on
 from tests.support.worker import exit_code, run
 
@@ -52,13 +53,10 @@ def at_once(*steps):
 
 
 def drain_all(queue_url, run_id):
-    task = Origin(run_id, 0, 1, datetime.now(UTC))
-    pipeline.merge_user_logins(
-        run_id,
-        "queue",
-        window=None,
-        drained=[pipeline.drain_and_mask({"messages": 200, "threads": 4}, queue_url, origin=task, seconds=30)],
-    )
+    task = Origin(Run("user_logins", run_id), 0, 1, datetime.now(UTC))
+    counts = pipeline.drain_and_mask({"messages": 200, "threads": 4}, queue_url, origin=task, seconds=30)
+    pipeline.merge_user_logins(task.run)
+    pipeline.check_run(task.run, "queue", queue_url, drained=[counts])
 
 
 def test_two_runs(empty_warehouse, airflow_connections, expected, sqs, queue_url):
@@ -81,7 +79,7 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
         end = datetime.now(UTC) + stop
         with empty_warehouse.connect(user="pipeline") as warehouse:
             while datetime.now(UTC) < end:
-                rebuild(warehouse, AGES, run_id="a rebuild")
+                rebuild(warehouse, AGES, run=REBUILD)
 
     def lose_rows():
         with empty_warehouse.connect() as warehouse:
@@ -94,7 +92,7 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
 
     at_once((run_in_parts,), (backfill,), (lose_rows,))
     with empty_warehouse.connect() as warehouse:
-        rebuild(warehouse, AGES, run_id="a rebuild")
+        rebuild(warehouse, AGES, run=REBUILD)
         assert warehouse.execute(ROWS).fetchall() == expected
     assert left_on(sqs, queue_url) == 0
 
@@ -102,16 +100,17 @@ def test_a_run_and_a_backfill(empty_warehouse, expected, sqs, queue_url):
 def test_merges_and_a_backfill(empty_warehouse, expected, queue_url):
     for part in range(10):
         pipeline.drain_and_mask(
-            {"messages": 20, "threads": 1}, queue_url, origin=Origin("a run", part, 1, datetime.now(UTC)), seconds=30
+            {"messages": 20, "threads": 1},
+            queue_url,
+            origin=Origin(Run("user_logins", "a run"), part, 1, datetime.now(UTC)),
+            seconds=30,
         )
 
     def step(work):
         with empty_warehouse.connect(user="pipeline") as warehouse:
             work(warehouse)
 
-    at_once(
-        *[(step, merge_user_logins)] * 3, *[(step, lambda warehouse: rebuild(warehouse, AGES, run_id="a rebuild"))] * 2
-    )
+    at_once(*[(step, merge)] * 3, *[(step, lambda warehouse: rebuild(warehouse, AGES, run=REBUILD))] * 2)
     with empty_warehouse.connect() as warehouse:
         assert warehouse.execute(ROWS).fetchall() == expected
         sums = warehouse.execute("select inserted, already_there, unbalanced_batches from login_etl.history").fetchall()

@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 
 from include import connections, pipeline
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.sqs import calls as sqs
 from include.sqs.chunk import ChunkBounds
 from sandbox.servers import NO_PROXY, Servers
@@ -112,16 +112,23 @@ class Load:
         with self.local.connect() as warehouse:
             return warehouse.execute(query).fetchall()
 
-    def run(self, run_id="a run", threads=1):
-        """Drain the queue and merge; returns the run's counts."""
-        counts = pipeline.drain_and_mask(
+    def drain(self, run, threads=1):
+        """Drain the queue, as the task of a run; returns its counts."""
+        return pipeline.drain_and_mask(
             {"messages": 100, "threads": threads},
             self.queue_url,
-            origin=Origin(run_id, 0, 1, datetime.now(UTC)),
+            origin=Origin(run, 0, 1, datetime.now(UTC)),
             seconds=30,
             bounds=TENS,
         )
-        return pipeline.merge_user_logins(run_id, "queue", window=None, drained=[counts])
+
+    def run(self, run_id="a run", threads=1):
+        """Drain the queue, merge, check; returns the counts of both."""
+        run = Run("user_logins", run_id)
+        counts = self.drain(run, threads)
+        merged = pipeline.merge_user_logins(run)
+        pipeline.check_run(run, "queue", self.queue_url, drained=[counts])
+        return counts | merged
 
     def settle(self):
         """Run undisturbed, after the visibility timeout: all is there once, and nothing is left."""

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from include import pipeline
 from include.batches.rejected import Selection
-from include.events.message import Origin
+from include.events.message import Origin, Run
 from include.sqs.chunk import CHUNK, ChunkBounds
 
 processes = multiprocessing.get_context("forkserver")
@@ -22,9 +22,11 @@ def run(queue_url, run_id, messages, bounds=CHUNK):
     url = pipeline.check_setup(queue_url, source="queue", window=None)
     pipeline.plan_drain(url, max_messages=messages, max_workers=1)
     share = {"messages": messages, "threads": 1}
-    one = Origin(run_id, 0, 1, datetime.now(UTC))
+    one = Origin(Run("user_logins", run_id), 0, 1, datetime.now(UTC))
     counts = pipeline.drain_and_mask(share, url, origin=one, seconds=30, bounds=bounds)
-    return pipeline.merge_user_logins(run_id, "queue", window=None, drained=[counts])
+    merged = pipeline.merge_user_logins(one.run)
+    pipeline.check_run(one.run, "queue", url, drained=[counts])
+    return merged
 
 
 def run_in_small_chunks(queue_url, run_id, messages):
@@ -34,9 +36,10 @@ def run_in_small_chunks(queue_url, run_id, messages):
 
 def replay_all(run_id):
     """Replay every rejected message, and merge."""
-    one = Origin(run_id, -1, 1, datetime.now(UTC), source="rejected_messages")
+    one = Origin(Run("user_logins", run_id), -1, 1, datetime.now(UTC), source="rejected_messages")
     counts = pipeline.replay_messages(Selection(limit=1000), origin=one, dry_run=False)
-    pipeline.merge_user_logins(run_id, "rejected_messages", window=None, drained=[counts])
+    pipeline.merge_user_logins(one.run)
+    pipeline.check_run(one.run, "rejected_messages", drained=[counts])
 
 
 def exit_code(environment, step, *arguments, seconds=60):

@@ -73,7 +73,7 @@ def test_a_shell_for_plain_airflow_commands(home):
     [backfill] = re.findall(r"^airflow backfill create .*$", RUNBOOK, re.MULTILINE)
     script = [set_up, "make seed EVENTS=20", test, "airflow dags reserialize", f"{backfill} --dry-run", stop]
     done = shell(home, "\n".join(script))
-    assert "batch 1: received 20, staged 20, rejected 0, deleted 20" in done.stdout
+    assert "batch 1: received 10, staged 10, rejected 0, deleted 10" in done.stdout
     assert "2026-01-31 10:55" in done.stdout
 
 

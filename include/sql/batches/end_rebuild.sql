@@ -1,1 +1,1 @@
-update login_etl.rebuilds set ended_at = clock_timestamp() where rebuild_id = %(rebuild_id)s
+update login_etl.rebuilds set ended_at = clock_timestamp(), refused = %(refused)s where rebuild_id = %(rebuild_id)s

@@ -1,5 +1,5 @@
 -- The oldest copy of a message wins, as it did in the merge. Rows that are right are not touched, and batches that
--- are not merged yet are left to the merge.
+-- are not merged yet are left to the merge, as are rows that the table refused.
 insert into public.user_logins as present (
     user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id, batch_id
 )
@@ -11,6 +11,12 @@ from (
     where
         sent_at >= %(start)s and sent_at < %(stop)s
         and batch_id in (select batch_id from login_etl.batches where merged_at is not null)
+        and not exists (
+            select from login_etl.refused_rows
+            where
+                refused_rows.batch_id = staging_logins.batch_id
+                and refused_rows.message_id = staging_logins.message_id
+        )
 ) as staged
 order by message_id, create_date, batch_id
 on conflict (message_id, create_date) do update set

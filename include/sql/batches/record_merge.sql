@@ -1,3 +1,8 @@
 update login_etl.batches
-set inserted = %(inserted)s, already_there = %(already_there)s, merged_at = clock_timestamp()
+set
+    inserted = coalesce(inserted, 0) + %(inserted)s,
+    already_there = coalesce(already_there, 0) + %(already_there)s,
+    refused = %(refused)s,
+    merged_at = coalesce(merged_at, clock_timestamp()),
+    merged_by = case when merged_at is null then %(merged_by)s else merged_by end
 where batch_id = %(batch_id)s

@@ -9,6 +9,9 @@ select
     user_id, device_type, masked_ip, masked_device_id, locale, app_version,
     (sent_at at time zone 'UTC')::date as create_date, message_id, batch_id
 from login_etl.staging_logins
-where batch_id = %(batch_id)s and staged_on = %(staged_on)s
+where
+    batch_id = %(batch_id)s and staged_on = %(staged_on)s
+    and (%(message_ids)s::uuid[] is null or message_id = any(%(message_ids)s::uuid[]))
+    and message_id <> all(%(refused)s::uuid[])
 order by create_date, message_id
 on conflict (message_id, create_date) do nothing

@@ -21,6 +21,8 @@ from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.plan import Share
 from include.warehouse import partitions, retention
 from include.warehouse.default_partition import empty_default_partition
+from include.warehouse.identity import check_identity, warn_of_identity
+from include.warehouse.primary_key import add_primary_key
 from include.warehouse.report import outcome_table, size_table
 from include.warehouse.setup import migrate_warehouse, prepare_warehouse
 
@@ -41,10 +43,12 @@ def check_setup(queue_url: str, *, source: QueueSource, window: Window | None) -
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
         if window:
+            check_identity(warehouse)
             return None
         keyring = masking_keyring()
         check_kids(warehouse, keyring)
         check_staging(warehouse, keyring)
+        warn_of_identity(warehouse)
     return check_queue(sqs_client(), queue_url, source)
 
 
@@ -77,7 +81,10 @@ def merge_user_logins(run: Run, *, window: Window | None = None) -> dict[str, in
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
         merged = merge.merge_user_logins(warehouse, str(run))
-        rebuilt = rebuild(warehouse, window, run=run) if window else 0
+        rebuilt = 0
+        if window:
+            check_identity(warehouse)
+            rebuilt = rebuild(warehouse, window, run=run)
     return {
         "merged_batches": merged.batches,
         "inserted": merged.inserted,
@@ -125,14 +132,20 @@ def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> di
 def make_partitions() -> dict[str, str]:
     """Create the partitions of the days and months to come, empty the default partition, and say what was done.
 
-    Raises SetupError for rows in the default partition that a person must correct, TimeoutError or
-    psycopg's LockNotAvailable for a table that somebody keeps locked; what can be done is done first.
+    A `user_logins` that an early version made gets its primary key. Raises SetupError for rows that a person must
+    correct, TimeoutError or psycopg's LockNotAvailable for a table that somebody keeps locked; what can be done is done
+    first.
     """
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
         made = partitions.make_partitions(warehouse, months=MONTHS_AHEAD, days=DAYS_AHEAD)
         log.info("partitions created: %s", ", ".join(made) or "none")
-        return dict.fromkeys(made, "created") | empty_default_partition(warehouse, months=MONTHS_AHEAD)
+        done = dict.fromkeys(made, "created")
+        try:
+            done |= empty_default_partition(warehouse, months=MONTHS_AHEAD)
+        finally:  # rows that a person must correct keep nobody from having the key, unless they have no date
+            done |= add_primary_key(warehouse)
+        return done
 
 
 def drop_staging_days(*, days: int) -> dict[str, str]:

@@ -23,6 +23,8 @@ class Column:
     def fault(self, there: dict[str, object]) -> str:
         """What is wrong with the column that is there; nothing if it will do."""
         length = there["length"]
+        if there["generated"]:
+            return "is generated, so nothing can be written to it"
         if there["type"] not in self.types:
             return f"is {there['type']}, not {self.types[0]}"
         if self.length and isinstance(length, int) and length < self.length:
@@ -46,7 +48,6 @@ OUR_COLUMNS = {
     "message_id": Column(("uuid",), always_there=True),
     "batch_id": Column(("bigint",), always_there=True),
 }
-OUR_KEY = ["create_date", "message_id"]
 
 
 def check_version(connection: psycopg.Connection) -> None:
@@ -91,39 +92,3 @@ def check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
             f"connection warehouse: table public.user_logins is not as expected ({'; '.join(faults)}): "
             "alter it; or rename it, and follow what the next run says"
         )
-
-
-def check_table(connection: psycopg.Connection) -> None:
-    """It is there, it is a table, and we may write to it."""
-    with transaction(connection):
-        row = connection.execute(statement("warehouse/target")).fetchone()
-    if row is None:
-        raise SetupError(
-            "connection warehouse: public.user_logins is gone: restore it; or run delete from "
-            "login_etl.schema_migrations where version in (4, 6, 7), and the next run creates an empty one"
-        )
-    kind, may_insert = row
-    if kind not in ("r", "p"):
-        raise SetupError("connection warehouse: public.user_logins is not a table: rename what has that name")
-    if not may_insert:
-        raise SetupError(
-            "connection warehouse: its user may not write to public.user_logins: "
-            "grant select, insert, update on public.user_logins to it"
-        )
-
-
-def check_keys(connection: psycopg.Connection) -> None:
-    """It has our unique key, and no other that would refuse logins."""
-    with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
-        keys = cursor.execute(statement("warehouse/target_keys")).fetchall()
-    if not any(key["columns"] == OUR_KEY and key["whole"] for key in keys):
-        raise SetupError(
-            "connection warehouse: public.user_logins has no unique key, so a redelivery would be loaded twice: "
-            "create unique index on public.user_logins (create_date, message_id)"
-        )
-    for key in keys:
-        if key["columns"] != OUR_KEY and not key["generated"]:
-            raise SetupError(
-                f"connection warehouse: public.user_logins has another unique key, {key['name']}, "
-                "which would refuse some logins: drop it"
-            )

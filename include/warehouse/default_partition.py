@@ -8,20 +8,13 @@ from datetime import UTC, date, datetime
 import psycopg
 
 from include.failures import SetupError
-from include.warehouse.partitions import logins_month, make_partition, needed
+from include.warehouse.partitions import has_months, logins_month, make_partition, needed
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
 YEARS_BACK = 10  # each month costs every merge and query a little; a date beyond is rather a mistake than a login
-
-
-def has_months(connection: psycopg.Connection) -> bool:
-    """Whether `user_logins` is partitioned by us; an adopted table is not."""
-    with transaction(connection):
-        [(ours,)] = connection.execute(statement("warehouse/has_months")).fetchall()
-    return bool(ours)
 
 
 def empty_default_partition(

@@ -15,6 +15,7 @@ import psycopg
 from psycopg import sql
 
 from include.failures import SetupError
+from include.warehouse.ddl import raising_setup_errors
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import FOLDER, read_sql, statement
 from include.warehouse.transactions import transaction
@@ -51,20 +52,16 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     """
     migrations = read_migrations(folder)
     applied: list[str] = []
+    fix = "grant the right, or run the file as somebody who has it"
     for migration in pending(connection, migrations):
         with transaction(connection):
             take_turn(connection, "login_etl.ddl")
             limit_lock_waits(connection, "migration")
             if migration not in pending(connection, migrations):
                 continue
-            try:
+            with raising_setup_errors(f"migration {migration.name}.sql", fix):
                 connection.execute(migration.statements)
                 _record(connection, migration, migrations)
-            except psycopg.errors.InsufficientPrivilege as error:
-                raise SetupError(
-                    f"connection warehouse: migration {migration.name}.sql was refused "
-                    f"({error.diag.message_primary}): grant the right, or run the file as somebody who has it"
-                ) from None
         applied.append(migration.name)
     return applied
 

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
+from include.warehouse.ddl import raising_setup_errors
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -95,13 +96,21 @@ def make_partition(connection: psycopg.Connection, partition: Partition) -> int 
     None where it is there already, or a table of its name. psycopg's LockNotAvailable where somebody
     keeps its table locked.
     """
-    with transaction(connection):
+    fix = f"let the role of connection warehouse own {partition.schema}.{partition.table}"
+    with raising_setup_errors(f"partition {partition.name}", fix), transaction(connection):
         if partition.table == "user_logins":
             # A row on its way into the default partition would be refused there as soon as its month is attached.
             take_turn(connection, "login_etl.merge")
         take_turn(connection, "login_etl.ddl")
         limit_lock_waits(connection, "partition")
         return _create_and_attach(connection, partition) if _missing(connection, [partition]) else None
+
+
+def has_months(connection: psycopg.Connection) -> bool:
+    """Whether `user_logins` is partitioned by us; an adopted table is not."""
+    with transaction(connection):
+        [(ours,)] = connection.execute(statement("warehouse/has_months")).fetchall()
+    return bool(ours)
 
 
 def staging_days(connection: psycopg.Connection) -> list[StagingDay]:
@@ -129,19 +138,26 @@ def _create_and_attach(connection: psycopg.Connection, partition: Partition) -> 
     """Make the table aside, move in what the default partition holds of its range, attach it; return the rows moved.
 
     CREATE … PARTITION OF would lock everybody out of the whole table, ATTACH does so only for the
-    default partition. A row left in that one would make both fail.
+    default partition. A row left in that one would make both fail. Nothing is deleted from it where nothing is there:
+    a publication may forbid it.
     """
+    columns = [row[0] for row in connection.execute(statement("warehouse/written_columns"))]
     names = {
         "parent": sql.Identifier(partition.schema, partition.table),
         "partition": sql.Identifier(partition.schema, partition.name),
         "default": sql.Identifier(partition.schema, f"{partition.table}_default"),
         "start": sql.Literal(partition.start.isoformat()),
         "stop": sql.Literal(partition.stop.isoformat()),
+        "columns": sql.SQL(", ").join(map(sql.Identifier, columns)),
     }
     connection.execute(statement("warehouse/create_partition").format(**names))
     moved = 0
     if partition.table == "user_logins":
         connection.execute(statement("warehouse/lock_default_partition").format(**names))
-        moved = connection.execute(statement("warehouse/move_from_default_partition").format(**names)).rowcount
+        [(is_held,)] = connection.execute(statement("warehouse/holds_range").format(**names)).fetchall()
+        if is_held:
+            moved = connection.execute(statement("warehouse/move_from_default_partition").format(**names)).rowcount
+    else:
+        connection.execute(statement("warehouse/keep_whole_rows").format(**names))
     connection.execute(statement("warehouse/attach_partition").format(**names))
     return moved

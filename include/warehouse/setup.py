@@ -4,9 +4,11 @@ import logging
 
 import psycopg
 
-from include.warehouse.check import check_columns, check_encoding, check_keys, check_table, check_version
+from include.warehouse.adoption import adopt
+from include.warehouse.check import check_columns, check_encoding, check_version
 from include.warehouse.migrations import migrate, pending, read_migrations
 from include.warehouse.partitions import make_partitions
+from include.warehouse.shape import check_keys, check_shape, check_table, check_triggers
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +21,7 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
     """
     check_encoding(connection)
     migrate_warehouse(connection)
+    check_shape(connection)
     check_table(connection)
     check_columns(connection, adopting=False)
     check_keys(connection)
@@ -29,7 +32,11 @@ def prepare_warehouse(connection: psycopg.Connection) -> None:
 def migrate_warehouse(connection: psycopg.Connection) -> None:
     """Bring the schema up to date, and no more; one or two catalogue queries where it is."""
     check_version(connection)
-    if pending(connection, read_migrations()):
-        check_columns(connection, adopting=True)  # a migration must not adopt, and alter, a stranger
+    if migrations := pending(connection, read_migrations()):
+        # What cannot be adopted is not altered.
+        check_shape(connection)
+        check_columns(connection, adopting=True)
+        check_triggers(connection)
+        adopt(connection, [migration.version for migration in migrations])
         for name in migrate(connection):
             log.info("applied migration %s", name)

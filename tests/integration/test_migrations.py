@@ -7,6 +7,7 @@ import pytest
 from include.batches.merge import Merged
 from include.failures import SetupError
 from include.warehouse.migrations import MIGRATIONS, migrate, pending, read_migrations
+from include.warehouse.primary_key import add_primary_key
 from include.warehouse.setup import prepare_warehouse
 from tests.support.merging import merge
 from tests.support.schema import SCHEMA
@@ -23,7 +24,8 @@ CHECKSUMS = {
     "0008_checksums": "86c341a490d775389339db0b264b7e32fa732a58e25a36a3b7e2164b4146075f",
     "0009_history_by_source": "d0129916e6c32938f81b8a2bb6cf2f1428e7399700082f03fe8199afb60ab74e",
     "0010_rebuilds": "c297b184bbcd63f17df16befe0541fd147110ad4b1a3371110a08cd4c1adbbb5",
-    "0011_refused_rows": "57e09b108797ff3a2d40e5eac92ae19df3ce67f80e86cfa481ee3556946f7509",
+    "0011_refused_rows": "59a2010a75db5ba730f70cf1b1796fc7ecd39ea1c6bdf3ee349fac44f185187b",
+    "0012_identities": "21a6488fb41ba268aef497a355690792124f138ff36f73664d5bbffca903ec4d",
 }
 NAMES = list(CHECKSUMS)
 
@@ -106,7 +108,7 @@ def test_an_index_that_somebody_began_to_make_is_made_anew(warehouse, tmp_path):
     """
     assert warehouse.execute(indexes).fetchall() == [("user_logins_key", False), ("user_logins_message_key", True)]
     assert migrate(warehouse) == [path.stem for path in later]
-    assert warehouse.execute(indexes).fetchall() == [("user_logins_key", True)]
+    assert warehouse.execute(indexes).fetchall() == [("user_logins_pkey", True)]
 
 
 def test_no_file_is_edited():
@@ -206,6 +208,7 @@ def test_a_database_of_each_earlier_version_is_brought_up_to_date_with_its_rows(
             warehouse.execute(rows)
 
     prepare_warehouse(warehouse)
+    add_primary_key(warehouse)
     assert warehouse.execute(SCHEMA).fetchall() == today
     # The last run's unmerged batch is merged by this one, where its version had staging already.
     merged = merge(warehouse) if version > 1 else None

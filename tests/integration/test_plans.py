@@ -60,6 +60,11 @@ OTHERS = {
     "batches/begin_rebuild", "batches/check_constraints_now", "batches/copy_logins", "batches/end_rebuild",
     "batches/has_triggers", "batches/rebuilt_by_run", "batches/record_late_merge", "batches/record_rebuild",
     "batches/record_refused_rows", "batches/refused_batches",
+    "warehouse/add_date_check", "warehouse/add_partition_key", "warehouse/add_primary_key", "warehouse/adopt_columns",
+    "warehouse/adopt_key", "warehouse/create_partition_index", "warehouse/drop_partition_index",
+    "warehouse/holds_range", "warehouse/insert_made_up_row", "warehouse/insert_triggers", "warehouse/keep_whole_rows",
+    "warehouse/keyless_partitions", "warehouse/lacks_identity", "warehouse/lacks_primary_key",
+    "warehouse/validate_date_check", "warehouse/written_columns",
     "warehouse/applied_migrations", "warehouse/attach_partition", "warehouse/create_partition",
     "warehouse/default_months", "warehouse/drop_staging_day", "warehouse/has_checksums", "warehouse/has_ledger",
     "warehouse/has_months", "warehouse/limit_lock_waits", "warehouse/lock_default_partition",
@@ -167,5 +172,6 @@ def test_a_merge_reads_the_staging_of_one_day(plans, name):
 
 def test_every_index_is_used_by_a_statement(plans, indexes):
     words = {word for plan in plans.values() for word in re.findall(r"\w+", plan)}
-    assert {index for index, parts in indexes.items() if not words & {index, *parts}} == set()
-    assert {"user_logins_key", "batches_not_merged", "staging_logins_by_sent_at"} <= indexes.keys()
+    unused = {index for index, parts in indexes.items() if not words & {index, *parts}}
+    assert unused == {"late_merges_pkey"}  # for a publication only
+    assert {"user_logins_pkey", "batches_not_merged", "staging_logins_by_sent_at"} <= indexes.keys()

@@ -14,4 +14,4 @@ where
     and (%(message_ids)s::uuid[] is null or message_id = any(%(message_ids)s::uuid[]))
     and message_id <> all(%(refused)s::uuid[])
 order by create_date, message_id
-on conflict (message_id, create_date) do nothing
+on conflict (message_id, create_date) where message_id is not null do nothing

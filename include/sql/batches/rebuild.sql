@@ -19,7 +19,7 @@ from (
         )
 ) as staged
 order by message_id, create_date, batch_id
-on conflict (message_id, create_date) do update set
+on conflict (message_id, create_date) where message_id is not null do update set
     user_id = excluded.user_id,
     device_type = excluded.device_type,
     masked_ip = excluded.masked_ip,

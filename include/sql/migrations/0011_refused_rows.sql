@@ -20,6 +20,7 @@ create index batches_by_merge on login_etl.batches (merged_by);
 
 -- What a run loaded of batches that were merged before: rows that were refused then.
 create table login_etl.late_merges (
+    late_merge_id bigint generated always as identity primary key,
     batch_id bigint not null,
     merged_by text not null,
     inserted integer not null,

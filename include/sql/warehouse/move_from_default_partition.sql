@@ -1,4 +1,4 @@
 with moved as (
-    delete from {default} where create_date >= {start} and create_date < {stop} returning *
+    delete from {default} where create_date >= {start} and create_date < {stop} returning {columns}
 )
-insert into {partition} select * from moved
+insert into {partition} ({columns}) select {columns} from moved

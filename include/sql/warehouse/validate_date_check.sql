@@ -1,0 +1,1 @@
+alter table {partition} validate constraint {check}

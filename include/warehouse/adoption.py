@@ -1,0 +1,49 @@
+"""Adoption: a `user_logins` that was there before this project gets two columns and our key, and nothing else changes.
+
+It comes before the migrations, which then find what they would make. Each step is a transaction of its own, so that
+others read the table meanwhile, and a step that failed is tried again alone.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import psycopg
+from psycopg import sql
+
+from include.warehouse.ddl import raising_setup_errors
+from include.warehouse.locks import limit_lock_waits, take_turn
+from include.warehouse.partitions import has_months
+from include.warehouse.shape import is_there
+from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
+
+
+def adopt(connection: psycopg.Connection, pending: Iterable[int]) -> None:
+    """Give a table that was there before what the migrations of these versions need; nothing for any other table.
+
+    The columns are added without a rewrite. The key is of the rows that have a message id: none yet, so it takes one
+    reading of the table, which keeps writers waiting, and no reader. Raises SetupError where the role may not do it.
+    """
+    if not is_there(connection) or has_months(connection):
+        return
+    for step in (step for version in sorted(pending) for step in _steps(version)):
+        fix = "let the role of connection warehouse own it"
+        with raising_setup_errors("the adoption of public.user_logins", fix), transaction(connection):
+            take_turn(connection, "login_etl.ddl")
+            limit_lock_waits(connection, "migration")
+            connection.execute(step)
+
+
+def _steps(version: int) -> Iterator[sql.Composed]:
+    """What a migration would make, and finds instead: 0004 the columns and a key that 0007 drops, 0006 the key."""
+    match version:
+        case 4:
+            yield statement("warehouse/adopt_columns").format()
+            yield _key("user_logins_message_key", "message_id", "create_date")
+        case 6:
+            yield _key("user_logins_key", "create_date", "message_id")
+
+
+def _key(name: str, *columns: str) -> sql.Composed:
+    """The unique index of this name."""
+    listed = sql.SQL(", ").join(map(sql.Identifier, columns))
+    return statement("warehouse/adopt_key").format(name=sql.Identifier(name), columns=listed)

@@ -1,0 +1,86 @@
+"""What a run and the maintenance ask of Postgres, asked of the versions that this machine has besides the sandbox's."""
+
+import os
+import pwd
+import subprocess
+import tempfile
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from include.batches.merge import Merged
+from include.batches.rebuild import rebuild
+from include.batches.staging import stage
+from include.batches.window import Window
+from include.events.login import Login, RejectedMessage
+from include.events.message import Message, Origin, Run
+from include.warehouse.default_partition import empty_default_partition
+from include.warehouse.primary_key import add_primary_key
+from include.warehouse.retention import drop_staging_days
+from include.warehouse.setup import prepare_warehouse
+from tests.integration.test_adoption import table
+from tests.support.merging import REBUILD, merge
+
+SERVERS = {path.parent.name: path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))}
+NOW = datetime.now(UTC)
+AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture(params=SERVERS or [pytest.param("", marks=pytest.mark.skip("no postgresql-* is installed (Debian)"))])
+def connection(request):
+    """A connection to a new server of this version, on a Unix socket."""
+    programs = SERVERS[request.param]
+    user = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() == 0:  # as which no Postgres runs
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
+        data = Path(folder) / "data"
+        initdb = ["initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
+        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+        start = ["pg_ctl", "-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"]
+        for program, *arguments in (initdb, start):
+            subprocess.run([programs / program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
+        try:
+            with psycopg.connect(f"host={folder} user=postgres dbname=postgres", autocommit=True) as connection:
+                yield connection
+        finally:
+            stop = [programs / "pg_ctl", "-w", "-m", "fast", "-D", str(data), "stop"]
+            subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
+
+
+def load(connection, keyring, days_ago=0):
+    """Stage ten logins and a rejected message."""
+    sent = NOW - timedelta(days=days_ago)
+    pairs = [(Message(uuid4(), sent, 1, ""), Login(f"user-{index}")) for index in range(10)]
+    rejects = [(Message(uuid4(), sent, 1, "{}"), RejectedMessage([("user_id", "missing")]))]
+    stage(connection, pairs, rejects, keyring=keyring, origin=Origin(Run("user_logins", "a run"), 0, 1, NOW))
+
+
+@pytest.mark.parametrize("adopted", [False, True], ids=["ours", "adopted"])
+def test_a_run_and_the_maintenance(connection, keyring, adopted):
+    if adopted:
+        connection.execute(table().encode())
+    prepare_warehouse(connection)
+    connection.execute("alter table public.user_logins add column day date generated always as (create_date) stored")
+    load(connection, keyring)
+    load(connection, keyring, days_ago=900)
+    connection.execute("alter table public.user_logins add constraint nobody check (user_id <> 'user-3')")
+    assert merge(connection) == Merged(batches=2, inserted=18, refused=2)
+    connection.execute("alter table public.user_logins drop constraint nobody")
+    assert merge(connection) == Merged(inserted=2)
+    assert len(empty_default_partition(connection, months=3)) == 1
+    if not adopted:
+        connection.execute("alter table public.user_logins drop constraint user_logins_pkey")
+        connection.execute("create unique index user_logins_key on public.user_logins (create_date, message_id)")
+        assert add_primary_key(connection)
+    prepare_warehouse(connection)
+    connection.execute("delete from public.user_logins where user_id > 'user-5'")
+    assert rebuild(connection, AGES, run=REBUILD) == 8
+    assert drop_staging_days(connection, days=1) == {}
+    assert connection.execute("select count(*) from public.user_logins").fetchone() == (20,)
+    assert connection.execute("select sum(inserted), sum(refused) from login_etl.history").fetchone() == (20, 0)

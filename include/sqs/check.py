@@ -98,13 +98,12 @@ def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None)
         log.info("dead letters are not counted: %s", error if isinstance(error, SetupError) else error_name(error))
         return
     if waiting:
-        how = "move them back to the queue" if queue.is_fifo else "run with source=dead_letter_queue"
         log.warning(
             "about %d messages are in the dead-letter queue %s, because they were received too often without being "
             "deleted: fix what failed, then %s",
             waiting,
             target.url,
-            how,
+            "see docs/runbook.md" if queue.is_fifo else "run with source=dead_letter_queue",
         )
 
 

@@ -24,7 +24,7 @@ from include.failures import SetupError
 from include.retries import FAIL_FAST
 from include.warehouse.locks import WAITS
 from sandbox.events import send
-from tests.support.queues import MESSAGES, left_on
+from tests.support.queues import MESSAGES, give_dead_letter_queue, left_on, show_again
 
 STAGE, REJECT, MERGE, COMMIT = "copy", "insert into login_etl.rejected", "insert into public.user_logins", "COMMIT"
 RECORD_DELETES = "update login_etl.batches set deleted"
@@ -262,6 +262,23 @@ def test_a_staging_table_that_refuses_these_rows_costs_a_handful_of_receives(loa
         assert not worth_a_retry(caught.value)
         assert left_on(load.client, load.queue_url) == MESSAGES
         assert len(load.proxies.sqs.received) == 10
+    load.settle()
+
+
+def test_a_warehouse_that_takes_nothing_moves_few_messages_to_the_dead_letters(load, caplog):
+    """However long it lasts: each try receives the ten that it lands first."""
+    give_dead_letter_queue(load.client, load.queue_url, receives=3)
+    with constrained(load, "login_etl.staging_logins", "user_id = 'made-up'"):
+        for _ in range(7):
+            with pytest.raises(errors.CheckViolation):
+                load.run(threads=4)
+            show_again(load.client, load.queue_url, load.proxies.sqs.handles())
+    dead = left_on(load.client, f"{load.queue_url}-dead")
+    assert 0 < dead <= 20  # ten for each three tries
+    assert dead + left_on(load.client, load.queue_url) == MESSAGES
+    load.run("a run after the repair", threads=4)
+    assert f"about {dead} messages are in the dead-letter queue" in caplog.text
+    load.drain(Run("user_logins", "a run of the dead letters"), queue_url=f"{load.queue_url}-dead")
     load.settle()
 
 

@@ -18,11 +18,12 @@ from botocore.stub import Stubber
 from include.failures import SetupError
 from include.sqs import calls as conversation
 from include.sqs.calls import Deletes, Queue, Received, backlog, delete
-from include.sqs.check import check_queue
+from include.sqs.check import check_queue, warn_of_dead_letters
 from include.sqs.chunk import ChunkBounds
 from include.sqs.receiver import receive
-from sandbox.events import send
+from sandbox.events import sample_events, send
 from sandbox.servers import free_port
+from tests.support.queues import give_dead_letter_queue
 
 
 @pytest.fixture
@@ -211,6 +212,28 @@ def test_a_good_queue_passes_and_a_missing_dead_letter_queue_is_a_warning(local,
     check_queue(local.client(), queue_url, "queue")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     assert "no dead-letter queue" in caplog.text
+
+
+def test_dead_letters_are_counted_in_a_warning(sqs, queue_url, caplog):
+    give_dead_letter_queue(sqs, queue_url)
+    warn_of_dead_letters(Queue(sqs, queue_url))
+    assert caplog.text == ""
+    send(sqs, f"{queue_url}-dead", sample_events(3, seed=1))
+    check_queue(sqs, queue_url, "queue")
+    assert f"about 3 messages are in the dead-letter queue {queue_url}-dead" in caplog.text
+    assert "fix what failed, then run with source=dead_letter_queue" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InternalError"])
+def test_dead_letters_that_cannot_be_counted_stop_nothing(sqs, queue_url, stubbed, caplog, code):
+    """A run needs no right on that queue."""
+    caplog.set_level(logging.INFO)
+    policy = json.dumps({"deadLetterTargetArn": "arn:aws:sqs:eu-west-1:1:dead", "maxReceiveCount": 5})
+    stubbed.add_response("get_queue_attributes", {"Attributes": {"RedrivePolicy": policy}})
+    stubbed.add_client_error("get_queue_url", code)
+    warn_of_dead_letters(Queue(sqs, queue_url))
+    assert "dead letters are not counted: " in caplog.text
+    assert code in caplog.text
 
 
 def test_a_low_receive_count_and_a_zero_visibility_timeout_are_warnings(sqs, queue_url, caplog):

@@ -112,11 +112,11 @@ class Load:
         with self.local.connect() as warehouse:
             return warehouse.execute(query).fetchall()
 
-    def drain(self, run, threads=1):
-        """Drain the queue, as the task of a run; returns its counts."""
+    def drain(self, run, threads=1, queue_url=None):
+        """Drain the queue, or another one, as the task of a run; returns its counts."""
         return pipeline.drain_and_mask(
             {"messages": 100, "threads": threads},
-            self.queue_url,
+            queue_url or self.queue_url,
             origin=Origin(run, 0, 1, datetime.now(UTC)),
             seconds=30,
             bounds=TENS,

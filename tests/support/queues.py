@@ -27,3 +27,12 @@ def left_on(sqs, queue_url):
     """How many messages a queue has, whether they can be received now or are hidden."""
     attributes = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["All"])["Attributes"]
     return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
+
+
+def give_dead_letter_queue(sqs, queue_url, receives=3):
+    """Let the queue move messages that are received more often than that to one of its name with `-dead` behind it."""
+    name = f"{queue_url.rsplit('/', 1)[1]}-dead"
+    dead_letters = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": receives})
+    sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": policy})

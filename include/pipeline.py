@@ -20,6 +20,7 @@ from include.sqs.check import check_queue, warn_of_dead_letters
 from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.plan import Share
 from include.warehouse import partitions, retention
+from include.warehouse.adoption import narrow_key
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.identity import check_identity, warn_of_identity
 from include.warehouse.primary_key import add_primary_key
@@ -132,9 +133,9 @@ def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> di
 def make_partitions() -> dict[str, str]:
     """Create the partitions of the days and months to come, empty the default partition, and say what was done.
 
-    A `user_logins` that an early version made gets its primary key. Raises SetupError for rows that a person must
-    correct, TimeoutError or psycopg's LockNotAvailable for a table that somebody keeps locked; what can be done is done
-    first.
+    A `user_logins` that an early version made or adopted gets its key as it is now. Raises SetupError for rows that a
+    person must correct, TimeoutError or psycopg's LockNotAvailable for a table that somebody keeps locked; what can be
+    done is done first.
     """
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
@@ -145,7 +146,7 @@ def make_partitions() -> dict[str, str]:
             done |= empty_default_partition(warehouse, months=MONTHS_AHEAD)
         finally:  # rows that a person must correct keep nobody from having the key, unless they have no date
             done |= add_primary_key(warehouse)
-        return done
+        return done | narrow_key(warehouse)
 
 
 def drop_staging_days(*, days: int) -> dict[str, str]:

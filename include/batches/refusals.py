@@ -8,7 +8,6 @@ them up; then all is rolled back, with what the trigger did for them, and done a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,6 +15,7 @@ from uuid import UUID
 
 import psycopg
 
+from include.warehouse.ddl import function_behind
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
@@ -24,7 +24,6 @@ from include.warehouse.transactions import transaction
 REFUSALS = {"0A", "22", "23", "42", "44", "P0"}
 MAX_REFUSED = 100  # rows of a batch; where there are more, the table is wrong, not a few rows
 NOT_STORED = "not stored (trigger or rule)"
-FUNCTION = re.compile(r"PL/pgSQL function (\S+)\(")
 
 
 class BatchRefused(Exception):
@@ -113,11 +112,10 @@ def reason_of(error: psycopg.Error) -> str:
     'UniqueViolation'
     """
     name = type(error).__name__ if type(error).sqlstate else f"error {error.sqlstate}"
-    function = FUNCTION.search(error.diag.context or "")
     for kind, what in (
         ("constraint", error.diag.constraint_name),
         ("column", error.diag.column_name),
-        ("function", function and function[1]),
+        ("function", function_behind(error)),
     ):
         if what:
             return f"{name} ({kind} {what})"

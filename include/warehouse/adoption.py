@@ -33,6 +33,25 @@ def adopt(connection: psycopg.Connection, pending: Iterable[int]) -> None:
             connection.execute(step)
 
 
+def narrow_key(connection: psycopg.Connection) -> dict[str, str]:
+    """Let the key of a table that an early version adopted leave out the rows without a message id; say what was done.
+
+    Its index had all rows, however many of them are not ours. The new one is made in no transaction, as Postgres wants
+    it, and so with the session's own time-outs; what a killed try has left of it is no use.
+    """
+    with transaction(connection):
+        [(is_wide,)] = connection.execute(statement("warehouse/has_wide_key")).fetchall()
+    if not is_wide:
+        return {}
+    connection.execute(statement("warehouse/drop_narrow_key"))
+    connection.execute(statement("warehouse/create_narrow_key"))
+    with transaction(connection):
+        take_turn(connection, "login_etl.ddl")
+        limit_lock_waits(connection, "partition")
+        connection.execute(statement("warehouse/swap_key"))
+    return {"key of user_logins": "made anew, for the rows with a message id"}
+
+
 def _steps(version: int) -> Iterator[sql.Composed]:
     """What a migration would make, and finds instead: 0004 the columns and a key that 0007 drops, 0006 the key."""
     match version:

@@ -9,7 +9,13 @@ import psycopg
 from include.failures import SetupError
 
 REFUSED = {"42501", "0A000", "55000"}  # no right, not supported, not in this state
-FUNCTION = re.compile(r"PL/pgSQL function (\S+)\(")
+FUNCTION = re.compile(r"PL/pgSQL function (?!inline_code_block)(\S+)\(")
+
+
+def function_behind(error: psycopg.Error) -> str | None:
+    """The function in which Postgres met the error, where it was in one; not a migration's own block."""
+    function = FUNCTION.search(error.diag.context or "")
+    return function[1] if function else None
 
 
 @contextmanager
@@ -18,9 +24,8 @@ def raising_setup_errors(what: str, fix: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        function = FUNCTION.search(error.diag.context or "")
-        if function and not function[1].startswith("inline_code_block"):
-            fix = f"that is function {function[1]}, of an event trigger: let it do its work for our role, or disable it"
+        if function := function_behind(error):
+            fix = f"that is function {function}, of an event trigger: let it do its work for our role, or disable it"
         elif error.sqlstate not in REFUSED:
             raise
         raise SetupError(f"connection warehouse: {what} was refused ({error.diag.message_primary}): {fix}") from None

@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parents[1] / "sql"
 
 @cache
 def statement(name: str) -> sql.SQL:
-    """The text of `sql/<name>.sql`; a name has its folder: `batches/merge_batch`.
+    """The text of `sql/<name>.sql`; a name has its folder: `batches/merge_rows`.
 
     Values are bound; identifiers in braces go through `.format`.
     """

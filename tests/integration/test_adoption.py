@@ -15,6 +15,7 @@ from include.batches.window import Window
 from include.events.login import Login
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
+from include.warehouse.adoption import narrow_key
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.identity import check_identity, warn_of_identity
 from include.warehouse.partitions import logins_month, make_partition
@@ -404,6 +405,26 @@ def test_a_large_table_is_adopted_while_others_read_it(local, stranger):
     ).fetchall()
     assert "(create_date, message_id) WHERE (message_id IS NOT NULL)" in definition
     assert size == 8192
+
+
+def test_a_table_that_an_early_version_adopted_gets_its_key_as_it_is_now(stranger, keyring):
+    connection = stranger([table(), "insert into public.user_logins select 'u' from generate_series(1, 1000)"])
+    prepare_warehouse(connection)
+    logins(connection, keyring)
+    merge(connection)
+    connection.execute("drop index public.user_logins_key")
+    connection.execute("create unique index user_logins_key on public.user_logins (create_date, message_id)")
+    prepare_warehouse(connection)
+    with pytest.raises(psycopg.errors.UniqueViolation):  # a try that is killed leaves an invalid index
+        connection.execute("create unique index concurrently user_logins_new_key on public.user_logins (user_id)")
+    assert narrow_key(connection) == {"key of user_logins": "made anew, for the rows with a message id"}
+    assert narrow_key(connection) == {}
+    [(definition,)] = connection.execute("select indexdef from pg_indexes where tablename = 'user_logins'").fetchall()
+    assert "INDEX user_logins_key ON public.user_logins" in definition
+    assert "(create_date, message_id) WHERE (message_id IS NOT NULL)" in definition
+    prepare_warehouse(connection)
+    connection.execute("update login_etl.batches set merged_at = null, inserted = null, already_there = null")
+    assert merge(connection).already_there == 10
 
 
 AUDIT = """

@@ -1,0 +1,1 @@
+drop index concurrently if exists public.user_logins_new_key

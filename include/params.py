@@ -37,7 +37,7 @@ DRAIN_FORM = {
         type="integer",
         minimum=0,
         maximum=100,
-        description="Maximum percentage of rejected messages; a run with more fails when all is loaded",
+        description="Maximum percentage of rejected messages, of 20 or more; with more the run fails, all loaded",
     ),
     "source": Param(
         "queue",

@@ -17,6 +17,8 @@ from include.events.message import Run, Source
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
+ENOUGH_MESSAGES = 20  # for their percentage to tell a producer that has changed from a single bad message
+
 log = logging.getLogger(__name__)
 
 
@@ -89,10 +91,10 @@ def imbalances(batches: Sequence[BatchCounts], reported: Mapping[str, int]) -> l
 
 
 def too_many_rejected(batches: Sequence[BatchCounts], max_percent: int) -> list[str]:
-    """What is wrong where more than so many of a hundred received messages were rejected."""
+    """What is wrong where more than so many of a hundred received messages were rejected; of a few it says nothing."""
     sums = _sums(batches)
     rejected, received = sums["rejected"], sums["received"]
-    if rejected * 100 <= max_percent * received:
+    if received < ENOUGH_MESSAGES or rejected * 100 <= max_percent * received:
         return []
     share = f"{rejected} of {received} messages were rejected, more than max_rejected_percent, {max_percent}"
     return [f"{share}: see their reasons in login_etl.rejected_messages"]

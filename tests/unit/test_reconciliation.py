@@ -67,6 +67,8 @@ def test_more_rejected_messages_than_a_run_may_have(rejected, percent, wrong):
     said = f"{rejected} of 100 messages were rejected, more than max_rejected_percent, {percent}: see their reasons in "
     assert too_many_rejected([batch], percent) == ([said + "login_etl.rejected_messages"] if wrong else [])
     assert too_many_rejected([], percent) == []
+    few = replace(ONE, counts=COUNTS | {"received": 19, "staged": 0, "rejected": 19})
+    assert too_many_rejected([few], percent) == []
 
 
 def test_the_table_has_a_line_for_each_try_and_the_sums():

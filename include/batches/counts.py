@@ -9,8 +9,9 @@ DELETED = (
     "expired",
     "delete_failed",
 )  # written after the deletes; null for replays, and after a crash in between
+UNKNOWN = ("unknown_addresses", "unknown_versions")  # of the staged; null in batches of before they were counted
 DRAINED = STAGED + DELETED  # what a drain returns
-ALL = STAGED + MERGED + DELETED  # in the order in which they are shown
+ALL = STAGED + MERGED + DELETED + UNKNOWN  # in the order in which they are shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from psycopg import sql
 from include.events.login import Login, RejectedMessage
 from include.events.message import Message, Origin
 from include.events.version import pack_version
-from include.privacy.masking import Keyring
+from include.privacy.masking import Keyring, canonical_form, is_address
 from include.privacy.sealing import seal
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -75,6 +75,8 @@ def insert_batch(
 ) -> Batch:
     """The batch's own row; the database gives it its number and its day."""
     sent = [message.sent_at for message, _ in (*logins, *rejects)]
+    addresses = (canonical_form(login.ip, field="ip") for _, login in logins)
+    versions = (login.app_version for _, login in logins)
     counts = {"received": len(sent), "staged": len(logins), "rejected": len(rejects)}
     cursor.execute(
         statement("batches/insert_batch"),
@@ -86,6 +88,8 @@ def insert_batch(
             "queue": origin.queue,
             "kid": kid,
             **counts,
+            "unknown_addresses": sum(1 for address in addresses if address and not is_address(address)),
+            "unknown_versions": sum(1 for version in versions if version and pack_version(version) is None),
             "oldest_sent_at": min(sent),
             "newest_sent_at": max(sent),
             "started_at": origin.started_at,

@@ -7,11 +7,9 @@ or inside an EventBridge event (`detail`). Fields that are not ours are ignored 
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, Json, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, Json, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic_core import PydanticCustomError, from_json
-
-from include.events.version import pack_version
+from pydantic_core import from_json
 
 
 class RejectedMessage(ValueError):
@@ -38,16 +36,12 @@ RULES = {
 }
 
 
-def _version(text: str | None) -> str | None:
-    """The text, where it can be packed; the field's rule otherwise."""
-    try:
-        if text is not None:
-            pack_version(text)
-    except ValueError:
-        raise PydanticCustomError("version", "not a version") from None
-    return text
+def _version_text(value: object) -> str | None:
+    """What of a version is kept: text, cut to its column's length. No login is rejected for its version."""
+    return value[:VERSION_LENGTH] or None if isinstance(value, str) and "\0" not in value else None
 
 
+VERSION_LENGTH = 32
 Short = Annotated[str, Field(max_length=32, pattern=NO_NUL)]
 Long = Annotated[str, Field(max_length=256, pattern=NO_NUL)]
 # Only keys are cached: raw values are to be gone when their batch is.
@@ -59,7 +53,7 @@ class Login:
     """One valid event. Lengths are those of the columns; `ip` and `device_id` are still raw."""
 
     user_id: Annotated[str, Field(min_length=1, max_length=128, pattern=NO_NUL)]
-    app_version: Annotated[Short | None, AfterValidator(_version)] = None
+    app_version: Annotated[str | None, BeforeValidator(_version_text)] = None
     device_type: Short | None = None
     ip: Long | None = Field(default=None, repr=False)
     locale: Short | None = None

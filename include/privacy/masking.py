@@ -17,7 +17,9 @@ whoever holds the keys can try every address in minutes.
 import base64
 import binascii
 import ipaddress
+import re
 from collections.abc import Sequence
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import Literal, get_args
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,6 +33,14 @@ FIELDS: tuple[PiiField, ...] = get_args(PiiField)
 KEY_BYTES = 32
 # 32 random bytes hold about 30 different values: fewer than 20, or only ASCII, is rarer than once in 10⁹ keys.
 DISTINCT_BYTES = 20
+# What clients send where they know nothing, in lower case.
+STAND_FOR_NULL = {
+    *("", "null", "none", "undefined", "unknown", "nan", "n/a"),
+    *("0.0.0.0", "::", "00000000-0000-0000-0000-000000000000"),  # noqa: S104 - nothing listens there
+}
+UUID_SHAPE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+# As load balancers and runtimes hand addresses on: 203.0.113.7:51234, [2001:db8::7], [2001:db8::7]:443.
+WITH_PORT = re.compile(r"(?:\[(?P<bracketed>[^\[\]]+)\](?::[0-9]{1,5})?|(?P<host>[^:\[\]]+):[0-9]{1,5})")
 MAKE_A_KEY = 'make one with: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 
@@ -66,11 +76,9 @@ class Keyring:
         return dict(zip(self.kids, self._keys, strict=True))[kid]
 
     def mask(self, value: str | None, *, field: PiiField) -> str | None:
-        """The mask of a raw value; None for null and empty ones, so that they form no group of duplicates."""
-        if value is not None and not isinstance(value, str):
-            raise TypeError(f"{field} must be text or null")  # ipaddress would take integers and booleans
-        canonical = (canonical_address(value) if field == "ip" else value.strip()) if value else ""
-        if not canonical:
+        """The mask of a raw value; None where it has no canonical form."""
+        canonical = canonical_form(value, field=field)
+        if canonical is None:
             return None
         mask = f"{self.kids[0]}:{_digest(self._fields[field], canonical)}"
         for keyed, kid in self._wrapping:
@@ -78,20 +86,57 @@ class Keyring:
         return mask
 
 
-def canonical_address(text: str) -> str:
-    """One spelling for each address; text that is no address is only stripped.
+def canonical_form(value: str | None, *, field: PiiField) -> str | None:
+    """What of a raw value is masked. These forms are frozen: another form would be another mask.
 
-    >>> canonical_address(" ::ffff:192.0.2.1 "), canonical_address("2001:DB8:0::1")
-    ('192.0.2.1', '2001:db8::1')
+    None for null, for empty text and for what stands for them, so that these form no group of duplicates.
+
+    >>> canonical_form("[2001:DB8::7]:443", field="ip"), canonical_form(" Unknown ", field="device_id")
+    ('2001:db8::7', None)
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{field} must be text or null")  # ipaddress would take integers and booleans
+    canonical = canonical_address(value) if field == "ip" else canonical_device(value)
+    return None if canonical.lower() in STAND_FOR_NULL else canonical
+
+
+def canonical_device(text: str) -> str:
+    """One spelling for each UUID; any other text is only stripped."""
+    text = text.strip()
+    return text.lower() if UUID_SHAPE.fullmatch(text) else text
+
+
+def canonical_address(text: str) -> str:
+    """One spelling for each address, without port, brackets and zone; text that is no address is only stripped.
+
+    >>> canonical_address(" ::ffff:192.0.2.1 "), canonical_address("203.0.113.7:51234")
+    ('192.0.2.1', '203.0.113.7')
     """
     text = text.strip()
     if ":" not in text:
         return text  # an IPv4 address, which has one spelling only, or none
+    match = WITH_PORT.fullmatch(text)
+    host = (match["bracketed"] or match["host"]) if match else text
     try:
-        address = ipaddress.ip_address(text)
+        address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return text
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def is_address(canonical: str) -> bool:
+    """Whether a canonical form of the field `ip` is an address.
+
+    >>> is_address("192.0.2.1"), is_address("2001:db8::1"), is_address("192.0.2.1, 198.51.100.2")
+    (True, True, False)
+    """
+    try:
+        inet_pton(AF_INET6 if ":" in canonical else AF_INET, canonical)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def read_keyring(password: str | None) -> Keyring:

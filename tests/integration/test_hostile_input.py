@@ -32,10 +32,10 @@ BATCH = 500
 KEY = bytes(range(100, 132))
 RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 
-LENGTHS = {"user_id": 128, "app_version": 32, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
+LENGTHS = {"user_id": 128, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
 RULES = {
     *("json_invalid", "json_type", "lone_surrogate", "not_an_object", "missing", "string_type", "string_too_short"),
-    *("string_too_long", "nul_character", "version"),
+    *("string_too_long", "nul_character"),
 }
 BROKEN = rf"({'|'.join([*FIELDS, 'body', 'Message', 'detail'])}): ({'|'.join(RULES)})"
 
@@ -68,7 +68,7 @@ def expected(body):
     if broken:
         return "; ".join(broken)
     fields = {name: event.get(name) for name in FIELDS}
-    fields["app_version"] = packed(fields["app_version"]) if fields["app_version"] else None
+    fields["app_version"] = packed(fields["app_version"])
     return fields | {name: canonical(fields[name], name) for name in ("ip", "device_id")}
 
 
@@ -93,8 +93,10 @@ def read(text, where):
     return value
 
 
-def fault(name, event):
+def fault(name, event):  # noqa: PLR0911
     value = event.get(name)
+    if name == "app_version":
+        return None
     if value is None:
         return None if name != "user_id" else "string_type" if name in event else "missing"
     if not isinstance(value, str):
@@ -105,11 +107,13 @@ def fault(name, event):
         return "string_too_short"
     if "\0" in value:
         return "nul_character"
-    return "version" if name == "app_version" and packed(value) is None else None
+    return None
 
 
 def packed(version):
-    parts = version.split(".")
+    if not isinstance(version, str):
+        return None
+    parts = version[:32].removeprefix("v" if version.startswith("v") else "V").split(".")
     if len(parts) > 3 or not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         return None
     major, minor, patch = map(int, [*parts, 0, 0][:3])
@@ -119,12 +123,28 @@ def packed(version):
 def canonical(value, name):
     value = (value or "").strip()
     if name == "ip":
-        try:
-            address = ipaddress.ip_address(value)
-            value = str(getattr(address, "ipv4_mapped", None) or address)
-        except ValueError:
-            pass
-    return value or None
+        value = address_in(value) or value
+    elif [len(part) for part in value.split("-")] == [8, 4, 4, 4, 12] and set(value) <= set("-0123456789abcdefABCDEF"):
+        value = value.lower()
+    nothing = {"", "null", "none", "undefined", "unknown", "nan", "n/a", "0.0.0.0", "::", str(UUID(int=0))}
+    return None if value.lower() in nothing else value
+
+
+def address_in(text):
+    """The address in a text, which may have a port, brackets and a zone; None where there is none."""
+    host, port = text, "0"
+    if ":" in text and text.startswith("["):
+        host, bracket, port = text[1:].partition("]")
+        port = (port[1:] if port.startswith(":") else "no port") if port else "0" if bracket else "no bracket"
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    if not re.fullmatch("[0-9]{1,5}", port) or ("%" in host and ":" not in text):
+        return None
+    try:
+        address = ipaddress.ip_address(host.split("%")[0])
+    except ValueError:
+        return None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 def masked(fields):

@@ -130,6 +130,18 @@ def test_duplicates_stay_identifiable(sqs, queue_url, ready, drain):
         assert [count for (count,) in counts] == list(groups)
 
 
+def test_values_that_say_nothing_are_counted(sqs, queue_url, ready, drain):
+    """A producer that has begun to send another form is seen."""
+    addresses = ["192.0.2.1", "192.0.2.1:80", "[2001:db8::7]:443", "192.0.2.1, 198.51.100.2", "unknown", "host", None]
+    versions = ["2.3.0", "v2.3.0", "2.3.0-beta.1", "10.2.1234", "", None, 5]
+    events = [{"user_id": "u", "ip": ip, "app_version": text} for ip, text in zip(addresses, versions, strict=True)]
+    send(sqs, queue_url, map(json.dumps, events))
+    drain()
+    assert history(ready, "staged, unknown_addresses, unknown_versions") == (7, 2, 2)
+    stored = "select count(distinct masked_ip), count(*) filter (where masked_ip is null) from login_etl.staging_logins"
+    assert ready.execute(stored).fetchone() == (4, 2)
+
+
 def test_only_bad_messages(sqs, queue_url, ready, keyring, drain):
     bodies = ["nonsense", '{"user_id": 5}', '{"user_id": "u", "ip": "1.2.3.4", "locale": []}']
     send(sqs, queue_url, iter(bodies))

@@ -25,7 +25,7 @@ IN_A_RUN = {
     "batches/forget_rejected_bodies": {"days": 30},
     "batches/insert_batch": {
         "dag_id": "user_logins", "queue": "u", "run_id": "a run", "map_index": 0, "try_number": 1, "source": "queue",
-        "kid": "k", "received": 1, "staged": 1,
+        "kid": "k", "received": 1, "staged": 1, "unknown_addresses": 0, "unknown_versions": 0,
         "rejected": 0, "oldest_sent_at": NOW, "newest_sent_at": NOW, "started_at": NOW,
     },
     "batches/insert_rejected": {

@@ -29,7 +29,7 @@ BODIES = [
     json.dumps({"detail-type": "Login", "detail": json.loads(SIX)}),
 ]
 BAD_BODIES = [
-    FLAT.replace("1.2.3", "1.2.3.4"),
+    json.dumps(CANARY | {"ip": ADDRESSES[0], "locale": 5}),
     json.dumps(CANARY | {"ip": list(ADDRESSES)}),
     json.dumps(CANARY | {"device_id": {DEVICE: DEVICE}}),
     json.dumps({"Type": "Notification", "Message": FLAT[:-1]}),

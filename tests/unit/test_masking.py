@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from include.failures import SetupError
-from include.privacy.masking import Keyring, canonical_address, read_keyring
+from include.privacy.masking import Keyring, canonical_address, canonical_form, is_address, read_keyring
 
 DOCS = Path(__file__).parents[2] / "docs" / "masking.md"
 KEY_1, KEY_2 = bytes(range(100, 132)), bytes(range(150, 190))
@@ -58,6 +58,38 @@ def test_what_has_no_colon_is_spelled_as_python_spells_it(text):
     except ValueError:
         expected = text.strip()
     assert canonical_address(text) == expected
+
+
+@given(st.ip_addresses(), st.integers(0, 65535), st.sampled_from(["%eth0", "%1", "%en0", ""]))
+def test_a_client_has_one_mask_however_its_address_is_handed_on(address, port, zone):
+    """All forms that docs/masking.md lists, of any address."""
+    forms = [str(address), f" {address}\n", str(address).upper()]
+    if address.version == 4:
+        forms += [f"{address}:{port}", f"::ffff:{address}", f"[::ffff:{address}]:{port}"]
+    else:
+        forms += [
+            f"[{address}]",
+            f"[{address}]:{port}",
+            f"{address}{zone}",
+            f"[{address}{zone}]:{port}",
+            address.exploded,
+        ]
+    canonical = {canonical_form(form, field="ip") for form in forms}
+    assert len(canonical) == 1
+    assert all(form is None or is_address(form) for form in canonical)
+
+
+@given(st.uuids())
+def test_a_uuid_has_one_mask_in_any_case(uuid):
+    forms = {canonical_form(form, field="device_id") for form in (str(uuid), str(uuid).upper(), f" {uuid} ")}
+    assert forms == {str(uuid) if uuid.int else None}
+
+
+@given(st.text())
+def test_a_canonical_form_is_its_own(text):
+    for field in ("ip", "device_id"):
+        canonical = canonical_form(text, field=field)
+        assert canonical is None or canonical_form(canonical, field=field) == canonical
 
 
 def test_equal_values_of_two_fields_mask_differently(keyring):

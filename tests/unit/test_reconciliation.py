@@ -6,7 +6,7 @@ from include.batches.reconciliation import BatchCounts, imbalances, run_table, t
 
 COUNTS = {
     "received": 100, "staged": 99, "rejected": 1, "inserted": 88, "already_there": 9, "refused": 2, "deleted": 97,
-    "expired": 2, "delete_failed": 1,
+    "expired": 2, "delete_failed": 1, "unknown_addresses": 4, "unknown_versions": 3,
 }  # fmt: skip
 ONE = BatchCounts(batch_id=7, map_index=0, try_number=1, counts=COUNTS)
 ANOTHER = replace(ONE, batch_id=8, map_index=1)
@@ -77,21 +77,13 @@ def test_the_table_has_a_line_for_each_try_and_the_sums():
         line.split() for line in run_table([ONE, replace(ONE, batch_id=8), second]).splitlines()
     ]
     assert head == [
-        "batches",
-        "received",
-        "staged",
-        "rejected",
-        "inserted",
-        "already",
-        "refused",
-        "deleted",
-        "expired",
-        "delete",
+        *("batches", "received", "staged", "rejected", "inserted", "already", "refused", "deleted", "expired"),
+        *("delete", "unknown", "unknown"),
     ]
-    assert second_head == ["there", "failed"]
+    assert second_head == ["there", "failed", "addresses", "versions"]
     assert lines == [
-        ["drain", "0,", "try", "1", "2", "200", "198", "2", "176", "18", "4", "194", "4", "2"],
-        ["drain", "1,", "try", "2", "1", "100", "99", "1", "88", "9", "2", "0", "2", "1"],
-        ["this", "run", "3", "300", "297", "3", "264", "27", "6", "194", "6", "3"],
+        ["drain", "0,", "try", "1", "2", "200", "198", "2", "176", "18", "4", "194", "4", "2", "8", "6"],
+        ["drain", "1,", "try", "2", "1", "100", "99", "1", "88", "9", "2", "0", "2", "1", "4", "3"],
+        ["this", "run", "3", "300", "297", "3", "264", "27", "6", "194", "6", "3", "12", "9"],
     ]
-    assert run_table([]).split()[-11:] == ["run", *["0"] * 10]
+    assert run_table([]).split()[-13:] == ["run", *["0"] * 12]

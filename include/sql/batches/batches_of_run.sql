@@ -2,7 +2,7 @@
 -- does not have.
 select
     batch_id, map_index, try_number, received, staged, rejected, inserted, already_there, refused, deleted, expired,
-    delete_failed,
+    delete_failed, unknown_addresses, unknown_versions,
     case
         when merged_at is null
             then staged - (

@@ -26,7 +26,7 @@ def adopt(connection: psycopg.Connection, pending: Iterable[int]) -> None:
     if not is_there(connection) or has_months(connection):
         return
     for step in (step for version in sorted(pending) for step in _steps(version)):
-        fix = "let the role of connection warehouse own it"
+        fix = "let the role of connection warehouse own it, with no message_id twice on a create_date"
         with raising_setup_errors("the adoption of public.user_logins", fix), transaction(connection):
             take_turn(connection, "login_etl.ddl")
             limit_lock_waits(connection, "migration")

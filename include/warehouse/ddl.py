@@ -8,7 +8,7 @@ import psycopg
 
 from include.failures import SetupError
 
-REFUSED = {"42501", "0A000", "55000"}  # no right, not supported, not in this state
+REFUSED = {"42501", "0A000", "55000", "23505"}  # no right, not supported, not in this state, not unique
 FUNCTION = re.compile(r"PL/pgSQL function (?!inline_code_block)(\S+)\(")
 
 

@@ -216,6 +216,15 @@ def test_it_is_refused_in_one_sentence_and_left_alone(stranger, name):
         assert connection.execute("select to_regnamespace('login_etl')").fetchone() == (None,)
 
 
+def test_ids_of_its_own_that_are_not_unique_are_one_sentence(stranger):
+    row = "(user_id, create_date, message_id) values ('u', '2026-01-01', '7c9e6679-7425-40de-944b-e07fc1f90ae7')"
+    connection = stranger([table(message_id="uuid"), *[f"insert into public.user_logins {row}"] * 2])
+    with pytest.raises(
+        SetupError, match=r"the adoption of public\.user_logins was refused \(could not create unique index"
+    ):
+        prepare_warehouse(connection)
+
+
 # A stranger's own columns, added to our table when it was there already.
 ADDED = {
     "generated": "country text generated always as (lower(locale)) stored",

@@ -245,6 +245,21 @@ def test_a_day_with_a_batch_that_is_not_merged_stays_and_is_named(ready, stage_d
     assert list(drop_staging_days(ready, days=5).values()) == ["dropped, 24 rows"]
 
 
+def test_a_day_with_rows_that_user_logins_refuses_stays(ready, stage_days_ago):
+    """They are nowhere else."""
+    ready.execute("alter table public.user_logins add constraint nobody check (user_id <> '10 days ago')")
+    stage_days_ago(9)
+    batch = stage_days_ago(10)
+    assert ready.execute("select sum(refused) from login_etl.batches").fetchone() == (3,)
+    assert sorted(drop_staging_days(ready, days=5).values()) == [
+        "dropped, 3 rows",
+        f"kept, not all merged: batch {batch}",
+    ]
+    ready.execute("alter table public.user_logins drop constraint nobody")
+    assert merge(ready).inserted == 3
+    assert list(drop_staging_days(ready, days=5).values()) == ["dropped, 3 rows"]
+
+
 def test_a_day_with_rows_of_a_batch_that_nobody_knows_stays(ready, stage_days_ago):
     stage_days_ago(10)
     unknown = stage_days_ago(10)

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 # until a run has to create its own, and wait for locks while messages wait.
 DAYS_AHEAD = 7
 MONTHS_AHEAD = 3
+# How long before the body of a rejected message is forgotten the maintenance warns of it.
+DAYS_TO_REPLAY = 7
 
 
 def check_setup(queue_url: str, *, source: QueueSource, window: Window | None) -> str | None:
@@ -157,12 +159,20 @@ def drop_staging_days(*, days: int) -> dict[str, str]:
 
 
 def forget_rejected_bodies(*, days: int) -> dict[str, str]:
-    """Forget the sealed bodies of messages rejected more than `days` ago, and say how many."""
+    """Forget the sealed bodies of messages rejected more than `days` ago, say how many, and warn of the next ones."""
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)  # and no more: what is kept must not depend on the state of user_logins
         forgotten = rejected.forget_rejected_bodies(warehouse, days=days)
+        soon = rejected.bodies_to_forget(warehouse, days=max(0, days - DAYS_TO_REPLAY))
     log.info("forgot the bodies of %d messages that were rejected more than %d days ago", forgotten, days)
-    return {"bodies": f"{forgotten:,} forgotten"}
+    if soon:
+        log.warning(
+            "the bodies of %d rejected messages that were never replayed are forgotten within %d days: "
+            "run replay_rejected before",
+            soon,
+            min(days, DAYS_TO_REPLAY),
+        )
+    return {"bodies": f"{forgotten:,} forgotten" + (f", {soon:,} within a week" if soon else "")}
 
 
 def report(tasks: Mapping[str, Mapping[str, str] | None]) -> None:

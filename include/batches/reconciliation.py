@@ -65,12 +65,17 @@ def check_run(
     tasks returned.
     """
     batches: list[BatchCounts] = []
+    rejected: list[tuple[str, int]] = []
     if not run.rebuilds:
         batches = batches_of_run(connection, run, source)
         log.info("this run:\n%s", run_table(batches))
+        rejected = reasons_of_run(connection, run, source)
+    if rejected:
+        table = tabulate(rejected, ["rejected for", "messages"], intfmt=",")
+        log.warning("messages were rejected, and are kept in login_etl.rejected_messages, most of them for\n%s", table)
     faults = [
         *imbalances(batches, reported),
-        *too_many_rejected(batches, max_rejected_percent),
+        *too_many_rejected(batches, max_rejected_percent, rejected),
         *refusals(connection, run),
     ]
     if faults:
@@ -90,14 +95,24 @@ def imbalances(batches: Sequence[BatchCounts], reported: Mapping[str, int]) -> l
     ]
 
 
-def too_many_rejected(batches: Sequence[BatchCounts], max_percent: int) -> list[str]:
+def reasons_of_run(connection: psycopg.Connection, run: Run, source: Source) -> list[tuple[str, int]]:
+    """The commonest reasons for which messages of the run were rejected, and of how many."""
+    of_run = asdict(run) | {"source": source}
+    with transaction(connection):
+        return connection.execute(statement("batches/rejected_by_run"), of_run).fetchall()
+
+
+def too_many_rejected(
+    batches: Sequence[BatchCounts], max_percent: int, reasons: Sequence[tuple[str, int]] = ()
+) -> list[str]:
     """What is wrong where more than so many of a hundred received messages were rejected; of a few it says nothing."""
     sums = _sums(batches)
     rejected, received = sums["rejected"], sums["received"]
     if received < ENOUGH_MESSAGES or rejected * 100 <= max_percent * received:
         return []
     share = f"{rejected} of {received} messages were rejected, more than max_rejected_percent, {max_percent}"
-    return [f"{share}: see their reasons in login_etl.rejected_messages"]
+    most = f", most of them for {reasons[0][0]}" if reasons else ""
+    return [f"{share}{most}: see login_etl.rejected_messages"]
 
 
 def refusals(connection: psycopg.Connection, run: Run) -> Iterator[str]:

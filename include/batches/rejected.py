@@ -147,6 +147,13 @@ def forget_rejected_bodies(connection: psycopg.Connection, *, days: int) -> int:
         return connection.execute(statement("batches/forget_rejected_bodies"), {"days": days}).rowcount
 
 
+def bodies_to_forget(connection: psycopg.Connection, *, days: int) -> int:
+    """How many bodies of messages that were rejected more than `days` ago have not been replayed."""
+    with transaction(connection):
+        [(bodies,)] = connection.execute(statement("batches/bodies_to_forget"), {"days": days}).fetchall()
+    return int(bodies)
+
+
 def _log_outcomes(outcomes: Counter[Outcome], *, dry_run: bool, stopped: bool) -> None:
     """Log how many messages of each reason came to what, as a table."""
     rows = sorted((outcome.reason, outcome.now, messages) for outcome, messages in outcomes.items())

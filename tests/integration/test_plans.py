@@ -45,6 +45,8 @@ IN_A_RUN = {
     "batches/refused_by_run": {"merged_by": "user_logins/run 1990", "dag_id": "user_logins", "run_id": "run 1990"},
     "batches/refused_message_ids": {"batch_id": 19_990},
     "batches/refused_summary": {},
+    "batches/bodies_to_forget": {"days": 23},
+    "batches/rejected_by_run": {"dag_id": "user_logins", "run_id": "run 1990", "source": "queue"},
     "batches/rejected_page": {
         "after": NOW - DAY, "after_id": UUID(int=0), "start": NOW - DAY, "stop": NOW, "rules": None, "messages": 1000,
         "bytes": 1000,

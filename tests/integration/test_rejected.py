@@ -11,6 +11,7 @@ from include import pipeline
 from include.batches import rejected
 from include.batches.drain import drain_and_mask
 from include.batches.merge import Merged
+from include.batches.reconciliation import FailedCheck, check_run
 from include.batches.rejected import Selection, forget_rejected_bodies, replay_messages
 from include.batches.staging import stage
 from include.events.login import RejectedMessage, parse
@@ -256,6 +257,31 @@ def test_a_replay_needs_no_run_before_it_today(ready, connected, drain, keyring,
     assert pipeline.replay_messages(ALL, origin=REPLAY, dry_run=False)["opened"] == 0
     assert make_partitions(ready) == []
     assert pipeline.merge_user_logins(Run("user_logins", "a replay"))["merged_batches"] == 0
+
+
+def test_bodies_that_are_forgotten_next_are_in_a_warning(ready, drain, connected, caplog):
+    drain(BODIES)
+    for days, warned in ((22, False), (24, True)):
+        age = f"rejected_at = now() - interval '{days} days'"
+        ready.execute(f"update login_etl.rejected_messages set {age}".encode())
+        outcome = pipeline.forget_rejected_bodies(days=30)
+        assert outcome == {"bodies": "0 forgotten, 4 within a week" if warned else "0 forgotten"}
+        assert ("the bodies of 4 rejected messages that were never replayed" in caplog.text) is warned
+
+
+def test_a_run_warns_of_what_it_rejected_and_fails_of_too_much(ready, drain, caplog):
+    """A producer that renames a field is seen at once, and not when the bodies are forgotten."""
+    counts = drain(['{"user": "u"}'] * 30 + ['{"user_id": 5}', '{"user_id": "u"}'], parser=parse)
+    merge(ready)
+    check_run(ready, RUN.run, "queue", counts)
+    assert "messages were rejected, and are kept in login_etl.rejected_messages" in caplog.text
+    assert [line.split() for line in caplog.text.splitlines()[-2:]] == [
+        ["user_id:", "missing", "30"],
+        ["user_id:", "string_type", "1"],
+    ]
+    share = "31 of 32 messages were rejected, more than max_rejected_percent, 50, most of them for user_id: missing"
+    with pytest.raises(FailedCheck, match=share):
+        check_run(ready, RUN.run, "queue", counts, max_rejected_percent=50)
 
 
 def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, drain):

@@ -64,8 +64,11 @@ def test_rows_that_vanished_before_their_merge_are_an_error():
 )
 def test_more_rejected_messages_than_a_run_may_have(rejected, percent, wrong):
     batch = replace(ONE, counts=COUNTS | {"staged": 100 - rejected, "rejected": rejected})
-    said = f"{rejected} of 100 messages were rejected, more than max_rejected_percent, {percent}: see their reasons in "
-    assert too_many_rejected([batch], percent) == ([said + "login_etl.rejected_messages"] if wrong else [])
+    said = f"{rejected} of 100 messages were rejected, more than max_rejected_percent, {percent}"
+    see = ": see login_etl.rejected_messages"
+    assert too_many_rejected([batch], percent) == ([said + see] if wrong else [])
+    most = ", most of them for ip: string_type"
+    assert too_many_rejected([batch], percent, [("ip: string_type", 1)]) == ([said + most + see] if wrong else [])
     assert too_many_rejected([], percent) == []
     few = replace(ONE, counts=COUNTS | {"received": 19, "staged": 0, "rejected": 19})
     assert too_many_rejected([few], percent) == []

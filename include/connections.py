@@ -22,6 +22,7 @@ from include.failures import SetupError
 from include.privacy.masking import Keyring, read_keyring
 from include.sqs.errors import raising_setup_errors
 from include.sqs.plan import MAX_THREADS
+from include.warehouse.errors import text_of
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -81,7 +82,7 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
     In autocommit mode `with transaction(connection):` is a real transaction, committed at its end,
     whatever ran before. Without server-side prepared statements PgBouncer in transaction mode works.
     A `cursor` in the connection's extra does not count: rows are tuples here. Database errors leave with
-    their first line only: the lines below it quote rows.
+    their first line only, or less: the lines below it quote rows.
     """
     there = _connection(WAREHOUSE, conn_type="postgres")
     hook = PostgresHook(WAREHOUSE, connection=_with_defaults(there, NETWORK))
@@ -102,7 +103,7 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
             connection.prepare_threshold = None
             yield connection
     except psycopg.Error as error:
-        raise type(error)(error.diag.message_primary or " ".join(str(error).split())) from None
+        raise type(error)(text_of(error)) from None
 
 
 def masking_keyring() -> Keyring:

@@ -5,6 +5,7 @@ from datetime import timedelta
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from include.batches.rebuild import RebuildRefused
 from include.batches.reconciliation import FailedCheck
 from include.failures import SetupError
 from include.sqs.calls import VISIBILITY_SECONDS
@@ -14,7 +15,7 @@ FAIL_FAST = ExceptionRetryPolicy(
         RetryRule(exception=SetupError, action=RetryAction.FAIL, reason="somebody has to fix the set-up"),
         RetryRule(exception=FailedCheck, action=RetryAction.FAIL, reason="another try would find the same numbers"),
         RetryRule(
-            exception=[psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
+            exception=[RebuildRefused, psycopg.ProgrammingError, psycopg.IntegrityError, psycopg.DataError],
             action=RetryAction.FAIL,
             reason="the database will refuse the same again",
         ),

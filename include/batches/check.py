@@ -5,12 +5,12 @@ from uuid import uuid4
 
 import psycopg
 
-from include.batches.refusals import is_refusal, reason_of
 from include.batches.staging import Batch, copy_logins, insert_rejected
 from include.events.login import Login, RejectedMessage
 from include.events.message import Message
 from include.failures import SetupError
 from include.privacy.masking import Keyring
+from include.warehouse.errors import is_refusal, reason_of
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 

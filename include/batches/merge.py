@@ -16,7 +16,8 @@ import psycopg
 from psycopg.rows import class_row
 from tabulate import tabulate
 
-from include.batches.refusals import MAX_REFUSED, BatchRefused, Inserted, Rows, insert_rows, is_refusal, reason_of
+from include.batches.refusals import MAX_REFUSED, BatchRefused, Inserted, Rows, insert_rows
+from include.warehouse.errors import is_refusal, reason_of
 from include.warehouse.locks import take_turn
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -117,8 +118,16 @@ def _merge_batch(
             rows = Rows(batch_id, staged_on, message_ids)
             inserted = insert_rows(connection, rows, expected, limit=limit, look_up=look_up)
             if inserted.rows != expected:
-                raise LostRows(f"it counts {expected} rows, but {inserted.rows} are in staging")
-            _record(connection, rows, inserted, merged_by, late=late)
+                lost = LostRows(f"it counts {expected} rows, but {inserted.rows} are in staging")
+                if not late:
+                    raise lost
+                log.error(
+                    "batch %d does not add up any more: %s", batch_id, lost
+                )  # its other rows must not wait for it
+            if not late or inserted.refused < expected:
+                _record(connection, rows, inserted, merged_by, late=late)
+            else:
+                _record_refused_rows(connection, rows, inserted)
     except BatchRefused as error:
         _record_refused_batch(connection, batch_id, merged_by, str(error))
         return None
@@ -142,21 +151,31 @@ def _record(connection: psycopg.Connection, rows: Rows, inserted: Inserted, merg
     """Write what became of a batch's rows; `late`: of those that were refused before."""
     values = {
         "batch_id": rows.batch_id,
-        "staged_on": rows.staged_on,
         "merged_by": merged_by,
         "inserted": inserted.inserted,
         "already_there": inserted.already_there,
         "refused": inserted.refused,
         "message_ids": list(inserted.reasons),
-        "reasons": list(inserted.reasons.values()),
     }
-    if not late or inserted.refused < inserted.rows:
-        connection.execute(statement("batches/record_merge"), values)
-        if late:
-            connection.execute(statement("batches/record_late_merge"), values)
-            connection.execute(statement("batches/forget_loaded_rows"), values)
+    connection.execute(statement("batches/record_merge"), values)
+    if late:
+        connection.execute(statement("batches/record_late_merge"), values)
+        connection.execute(statement("batches/forget_loaded_rows"), values)
     if inserted.reasons:
-        connection.execute(statement("batches/record_refused_rows"), values)
+        _record_refused_rows(connection, rows, inserted)
+
+
+def _record_refused_rows(connection: psycopg.Connection, rows: Rows, inserted: Inserted) -> None:
+    """Write which rows wait, and why, and that they were tried now."""
+    connection.execute(
+        statement("batches/record_refused_rows"),
+        {
+            "batch_id": rows.batch_id,
+            "staged_on": rows.staged_on,
+            "message_ids": list(inserted.reasons),
+            "reasons": list(inserted.reasons.values()),
+        },
+    )
 
 
 def _record_refused_batch(connection: psycopg.Connection, batch_id: int, merged_by: str, reason: str) -> None:

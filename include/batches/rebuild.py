@@ -9,9 +9,10 @@ from datetime import UTC
 
 import psycopg
 
-from include.batches.refusals import MAX_REFUSED, is_refusal, reason_of
+from include.batches.refusals import MAX_REFUSED, NOT_STORED
 from include.batches.window import Window
 from include.events.message import Run
+from include.warehouse.errors import is_refusal, reason_of
 from include.warehouse.locks import take_turn
 from include.warehouse.partitions import staging_days
 from include.warehouse.statements import statement
@@ -20,12 +21,16 @@ from include.warehouse.transactions import transaction
 log = logging.getLogger(__name__)
 
 
+class RebuildRefused(Exception):
+    """The table refuses more than single rows; the message gives the reason of one."""
+
+
 def rebuild(connection: psycopg.Connection, window: Window, *, run: Run) -> int:
     """Bring back, from what staging still holds, the rows whose messages were sent in the window.
 
     Returns how many rows were missing or wrong, in all tries of the run; those that were right are not touched. Warns
     where the window begins before staging does. A row that the table refuses is left out, with those of the same
-    millisecond, up to 100 such; beyond, psycopg's error. `login_etl.rebuilds` keeps which run did what, in the
+    millisecond, up to 100 such; beyond, RebuildRefused. `login_etl.rebuilds` keeps which run did what, in the
     transactions that did it.
     """
     days = staging_days(connection)
@@ -42,16 +47,16 @@ def rebuild(connection: psycopg.Connection, window: Window, *, run: Run) -> int:
     parts = deque(window.slices(oldest, newest))
     while parts:
         part = parts.popleft()
-        try:
-            _rebuild_part(connection, part, rebuild_id)
-        except psycopg.Error as error:
-            if not is_refusal(error) or refused == MAX_REFUSED:
-                raise
-            if halves := part.halves():
-                parts.extendleft(reversed(halves))
-                continue
+        reason = _rebuild_part(connection, part, rebuild_id)
+        if reason and (halves := part.halves()):
+            parts.extendleft(reversed(halves))
+        elif reason:
             refused += 1
-            log.warning("not rebuilt, because user_logins refuses it: sent at %s: %s", part.start, reason_of(error))
+            log.warning("not rebuilt, because user_logins refuses it: sent at %s: %s", part.start, reason)
+            if refused > MAX_REFUSED:
+                raise RebuildRefused(
+                    f"user_logins refuses rows of more than {MAX_REFUSED} times: {reason}: fix it first"
+                )
     with transaction(connection):
         connection.execute(statement("batches/end_rebuild"), {"rebuild_id": rebuild_id, "refused": refused})
         [(rebuilt,)] = connection.execute(statement("batches/rebuilt_by_run"), asdict(run)).fetchall()
@@ -59,11 +64,23 @@ def rebuild(connection: psycopg.Connection, window: Window, *, run: Run) -> int:
     return int(rebuilt)
 
 
-def _rebuild_part(connection: psycopg.Connection, part: Window, rebuild_id: int) -> None:
-    """Rebuild a part of the window, and record how many rows that were, in one transaction."""
-    with transaction(connection):
-        take_turn(connection, "login_etl.merge")
-        connection.execute(statement("batches/check_constraints_now"))
-        bounds = {"start": part.start, "stop": part.stop}
-        rows = connection.execute(statement("batches/rebuild"), bounds).rowcount
-        connection.execute(statement("batches/record_rebuild"), {"rebuild_id": rebuild_id, "rows": rows})
+def _rebuild_part(connection: psycopg.Connection, part: Window, rebuild_id: int) -> str:
+    """Rebuild a part of the window, and record how many rows that were, in one transaction.
+
+    All is rolled back, and the reason returned, where the table refuses a row, or a trigger discards it or changes
+    its key.
+    """
+    bounds = {"start": part.start, "stop": part.stop}
+    try:
+        with transaction(connection):
+            take_turn(connection, "login_etl.merge")
+            connection.execute(statement("batches/check_constraints_now"))
+            [(rows, astray)] = connection.execute(statement("batches/rebuild"), bounds).fetchall()
+            if astray:
+                raise psycopg.Rollback
+            connection.execute(statement("batches/record_rebuild"), {"rebuild_id": rebuild_id, "rows": rows})
+    except psycopg.Error as error:
+        if not is_refusal(error):
+            raise
+        return reason_of(error)
+    return NOT_STORED if astray else ""

@@ -14,16 +14,15 @@ from datetime import date
 from uuid import UUID
 
 import psycopg
+from psycopg.rows import class_row
 
-from include.warehouse.ddl import function_behind
+from include.warehouse.errors import is_refusal, reason_of
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
-# What the table has against a row, by classes of SQLSTATE: what it cannot do, values, constraints, rights and what is
-# missing, check options, triggers (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-REFUSALS = {"0A", "22", "23", "42", "44", "P0"}
 MAX_REFUSED = 100  # rows of a batch; where there are more, the table is wrong, not a few rows
 NOT_STORED = "not stored (trigger or rule)"
+OTHER_KEY = "stored under another key (trigger)"
 
 
 class BatchRefused(Exception):
@@ -73,59 +72,46 @@ class Inserted:
         return sum(self.counts)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Of some rows: how many are in `user_logins`, under how many keys, how many are refused, and what is neither."""
+
+    rows: int
+    keys: int
+    left_out: int
+    missing: list[UUID]
+
+
 def insert_rows(connection: psycopg.Connection, rows: Rows, expected: int, *, limit: int, look_up: bool) -> Inserted:
     """Insert the rows into `user_logins`, but for at most `limit` that it refuses; the caller has begun a transaction.
 
     What is not inserted is looked up, not taken for a redelivery; with `look_up` also where as many rows as
-    `expected` were inserted, since a trigger may have changed their keys. Errors that may pass, such as a
-    deadlock, are raised as they are.
+    `expected` were inserted, since a trigger may have changed their keys: where more were inserted than keys are new,
+    BatchRefused, since nobody can tell which. Errors that may pass, such as a deadlock, are raised as they are.
     """
     connection.execute(statement("batches/check_constraints_now"))  # not at the commit, where no row could be spared
     refused = Refused(limit)
     while True:
         with transaction(connection):
+            before = _look_up(refused, connection, rows).keys if look_up else 0
             inserted = _insert_all_but(refused, connection, rows)
             if inserted == expected and not look_up:
                 return Inserted(inserted)
-            found, left_out, missing = _look_up(refused, connection, rows)
-            if not missing:
-                return Inserted(inserted, found - inserted, left_out, refused.reasons)
-            raise psycopg.Rollback
-        refused.add(missing, NOT_STORED)
-
-
-def is_refusal(error: psycopg.Error) -> bool:
-    """Whether the table will say the same to the same row again, until somebody fixes the table."""
-    if error.sqlstate is None:
-        return False  # it is not the server's
-    try:
-        psycopg.errors.lookup(error.sqlstate)
-    except KeyError:
-        return True  # a trigger's own code
-    return error.sqlstate[:2] in REFUSALS
-
-
-def reason_of(error: psycopg.Error) -> str:
-    """The names of the error and of the constraint, column or function behind it: texts of triggers may quote the row.
-
-    >>> reason_of(psycopg.errors.UniqueViolation())
-    'UniqueViolation'
-    """
-    name = type(error).__name__ if type(error).sqlstate else f"error {error.sqlstate}"
-    for kind, what in (
-        ("constraint", error.diag.constraint_name),
-        ("column", error.diag.column_name),
-        ("function", function_behind(error)),
-    ):
-        if what:
-            return f"{name} ({kind} {what})"
-    return name
+            found = _look_up(refused, connection, rows)
+            if found.missing:
+                raise psycopg.Rollback
+            if look_up and inserted != found.keys - before:
+                raise BatchRefused(OTHER_KEY)
+            return Inserted(inserted, found.rows - inserted, found.left_out, refused.reasons)
+        refused.add(found.missing, NOT_STORED)
 
 
 def _insert_all_but(refused: Refused, connection: psycopg.Connection, rows: Rows) -> int:
     """Insert the rows but for the refused ones, to which it adds; return how many were inserted."""
     inserted = 0
-    parts = [rows.message_ids]
+    parts: list[Sequence[UUID] | None] = [None]
+    if rows.message_ids is not None:
+        parts = _halves([each for each in rows.message_ids if each not in refused.reasons])
     while parts:
         part = parts.pop()
         try:
@@ -144,7 +130,7 @@ def _insert_all_but(refused: Refused, connection: psycopg.Connection, rows: Rows
     return inserted
 
 
-def _halves(message_ids: Sequence[UUID]) -> list[Sequence[UUID]]:
+def _halves(message_ids: Sequence[UUID]) -> list[Sequence[UUID] | None]:
     """Both halves, the first one last, since the last part is taken first; of one message only that."""
     middle = len(message_ids) // 2
     return [half for half in (message_ids[middle:], message_ids[:middle]) if half]
@@ -156,11 +142,12 @@ def _message_ids(refused: Refused, connection: psycopg.Connection, rows: Rows) -
     return [message_id for (message_id,) in connection.execute(statement("batches/message_ids"), values)]
 
 
-def _look_up(refused: Refused, connection: psycopg.Connection, rows: Rows) -> tuple[int, int, list[UUID]]:
-    """How many rows are in `user_logins`, how many are refused, and which messages are neither."""
+def _look_up(refused: Refused, connection: psycopg.Connection, rows: Rows) -> Found:
+    """What of the rows is in `user_logins` now."""
     values = _values(rows, rows.message_ids, refused)
-    [(found, left_out, missing)] = connection.execute(statement("batches/find_rows"), values).fetchall()
-    return found, left_out, missing
+    with connection.cursor(row_factory=class_row(Found)) as cursor:
+        [found] = cursor.execute(statement("batches/find_rows"), values).fetchall()
+    return found
 
 
 def _values(rows: Rows, message_ids: Sequence[UUID] | None, refused: Refused) -> dict[str, object]:

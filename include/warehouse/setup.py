@@ -8,7 +8,7 @@ from include.warehouse.adoption import adopt
 from include.warehouse.check import check_columns, check_encoding, check_version
 from include.warehouse.migrations import migrate, pending, read_migrations
 from include.warehouse.partitions import make_partitions
-from include.warehouse.shape import check_keys, check_shape, check_table, check_triggers
+from include.warehouse.shape import check_keys, check_names, check_shape, check_table, check_triggers
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,7 @@ def migrate_warehouse(connection: psycopg.Connection) -> None:
         # What cannot be adopted is not altered.
         check_shape(connection)
         check_columns(connection, adopting=True)
+        check_names(connection)
         check_triggers(connection)
         adopt(connection, [migration.version for migration in migrations])
         for name in migrate(connection):

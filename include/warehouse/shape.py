@@ -43,6 +43,14 @@ def check_shape(connection: psycopg.Connection) -> None:
         _check_other_keys(_keys(connection))
 
 
+def check_names(connection: psycopg.Connection) -> None:
+    """What the migrations make has no name that somebody has given to something else, which they would drop or miss."""
+    with transaction(connection):
+        [(taken,)] = connection.execute(statement("warehouse/taken_names")).fetchall()
+    for name in taken:
+        raise SetupError(f"connection warehouse: {name} is not this project's, which needs the name: rename it")
+
+
 def check_keys(connection: psycopg.Connection) -> None:
     """It has our unique key, and no other that would refuse logins."""
     keys = _keys(connection)
@@ -91,8 +99,8 @@ def _faults_of_shape(target: dict[str, Any]) -> Iterator[str]:
     kind = KINDS.get(target["kind"], "something else")
     if kind != "a table":
         yield f"is {kind}, not a table: rename what has that name"
-    if target["unlogged"]:
-        yield "is unlogged, so a crash would empty it: alter table public.user_logins set logged"
+    for table in target["unlogged"]:
+        yield f"is unlogged, so a crash would empty it: alter table {table} set logged"
     for rule in target["rules"]:
         yield f"has a rule, {rule}, with which nothing can be inserted once only: drop it"
     for child in target["children"]:

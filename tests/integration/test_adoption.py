@@ -57,6 +57,11 @@ ADOPTED = {
     "a generated column": [table(day="date generated always as (create_date + 1) stored")],
     "a dropped column": [table(gone="integer"), "alter table public.user_logins drop column gone"],
     "half adopted": [table(message_id="uuid")],
+    "with a default partition of the name of ours": [
+        table("partition by range (create_date)"),
+        "create table public.user_logins_default partition of public.user_logins default",
+        "create table public.p1 partition of public.user_logins for values from ('2000-01-01') to ('2020-01-01')",
+    ],
     "partitioned by create_date": [
         table("partition by range (create_date)"),
         "create table public.years partition of public.user_logins for values from ('2000-01-01') to ('2100-01-01')",
@@ -92,6 +97,20 @@ REFUSED = {
         table("server elsewhere").replace("create table", "create foreign table"),
     ],
     "an unlogged table": [table().replace("create table", "create unlogged table")],
+    "an unlogged partition": [
+        table("partition by range (create_date)"),
+        "create unlogged table public.y2026 partition of public.user_logins default",
+    ],
+    "sub-partitioned by another column": [
+        table("partition by range (create_date)"),
+        "create table public.y2026 partition of public.user_logins default partition by list (device_type)",
+    ],
+    "a key of ours with other columns": [table(), "create index user_logins_key on public.user_logins (user_id)"],
+    "an index that has the name of ours": [
+        table(),
+        "create table public.other (a integer)",
+        "create index user_logins_message_key on public.other (a)",
+    ],
     "a rule": [table(), "create rule nothing as on insert to public.user_logins do instead nothing"],
     "a child": [table(), "create table public.old () inherits (public.user_logins)"],
     "partitioned by another column": [table("partition by list (device_type)")],
@@ -123,7 +142,11 @@ SENTENCES = {
     "a view": "is a view, not a table: rename",
     "a materialized view": "is a materialized view, not a table: rename",
     "a foreign table": "is a foreign table, not a table: rename",
-    "an unlogged table": "is unlogged, so a crash would empty it: alter table public.user_logins set logged",
+    "an unlogged table": "is unlogged, so a crash would empty it: alter table user_logins set logged",
+    "an unlogged partition": "is unlogged, so a crash would empty it: alter table y2026 set logged",
+    "sub-partitioned by another column": "is partitioned by create_date, device_type, ",
+    "a key of ours with other columns": "user_logins_key is not this project's, which needs the name: rename it",
+    "an index that has the name of ours": "user_logins_message_key is not this project's, which needs the name",
     "a rule": "has a rule, nothing, with which .*: drop it",
     "a child": "has a table that inherits from it, old, .*: let it not inherit",
     "partitioned by another column": "is partitioned by device_type, .*: partition it by create_date",
@@ -455,7 +478,10 @@ def test_an_event_trigger_that_our_role_may_not_serve_is_one_sentence(local, war
     try:
         with local.connect() as owner:
             owner.execute(AUDIT)
-        with pytest.raises(SetupError, match=r"permission denied for table ddl_audit\): that is function audit_ddl"):
+        with pytest.raises(
+            SetupError,
+            match=r"InsufficientPrivilege \(function audit_ddl\)\): function audit_ddl of a trigger, or an event",
+        ):
             step()
         with local.connect() as owner:
             owner.execute("grant insert on public.ddl_audit to pipeline")

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import time
+import traceback
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -174,7 +175,7 @@ def constrained(load, table, check):
 )
 def test_a_full_disk_leaves_the_messages_on_the_queue(load, table, code, error):
     with trigger(load, table, f"raise exception 'no space left on device' using errcode = '{code}';"):
-        with pytest.raises(error, match="no space left on device") as caught:
+        with pytest.raises(error, match=r"^\w+ \(function act\)$") as caught:
             load.run()
         assert worth_a_retry(caught.value)
         assert left_on(load.client, load.queue_url) == MESSAGES
@@ -194,7 +195,7 @@ def test_a_statement_that_an_administrator_cancels(load):
     cancel = "perform pg_cancel_backend(pg_backend_pid()); perform pg_sleep(1); return new;"
     with (
         trigger(load, "login_etl.staging_logins", cancel),
-        pytest.raises(errors.QueryCanceled, match="canceling statement due to user request") as caught,
+        pytest.raises(errors.QueryCanceled, match="QueryCanceled") as caught,
     ):
         load.run()
     assert worth_a_retry(caught.value)
@@ -324,7 +325,7 @@ def merged_counts(batches, inserted):
     return {"merged_batches": batches, "inserted": inserted, "already_there": 0, "refused": 0, "rebuilt": 0}
 
 
-@pytest.mark.parametrize("number", range(7))
+@pytest.mark.parametrize("number", range(2, 7, 2))
 def test_a_merge_that_dies_behind_a_commit_finds_what_it_has_merged(load, number):
     """Else its retry would find nothing to merge, and downstream DAGs never hear of the rows."""
     run = Run("user_logins", "a run")
@@ -344,6 +345,8 @@ def test_a_merge_that_dies_behind_a_commit_finds_what_it_has_merged(load, number
         ("raise 'somebody'", "RaiseException (function act)"),
         ("assert false, 'somebody'", "AssertFailure (function act)"),
         ("raise 'x' using errcode = 'no_data_found'", "NoDataFound (function act)"),
+        ("perform currval('login_etl.batches_batch_id_seq')", "ObjectNotInPrerequisiteState (function act)"),
+        ("raise 'x' using errcode = '38000'", "ExternalRoutineException (function act)"),
         ("perform 1 / 0", "DivisionByZero (function act)"),
         ("perform no_such_function()", "UndefinedFunction (function act)"),
         ("insert into no_such_table values (1)", "UndefinedTable (function act)"),
@@ -407,6 +410,79 @@ def test_rows_that_a_trigger_discards_are_not_taken_for_redeliveries(load):
         assert load.ask(WAITING) == [("not stored (trigger or rule)", 27)]
         assert load.ask("select * from login_etl.history where unbalanced_batches is not null") == []
     load.settle()
+
+
+def test_a_trigger_that_returns_nothing_refuses_only_its_row(load):
+    with trigger(load, "public.user_logins", "if new.user_id <> 'user-3' then return new; end if;"):
+        with pytest.raises(FailedCheck, match="refuses 1 rows"):
+            load.run()
+        assert load.ask(WAITING) == [("FunctionExecutedNoReturnStatement (function act)", 1)]
+    load.settle()
+
+
+OTHER_IDS = "if new.user_id = 'user-3' then new.message_id = gen_random_uuid(); end if; return new;"
+
+
+def test_a_redelivery_that_a_trigger_would_store_under_another_key_waits(load):
+    """Its first copy is there, so no key is missing; but more rows are inserted than keys are new."""
+    load.run()
+    load.ask("update login_etl.batches set merged_at = null, inserted = null returning batch_id")
+    with trigger(load, "public.user_logins", OTHER_IDS):
+        pipeline.merge_user_logins(Run("user_logins", "a redelivery"))
+        assert load.ask("select count(*) from public.user_logins") == [(27,)]
+        assert load.ask("select count(*) from login_etl.batches where merged_at is null and refused > 0") == [(1,)]
+    assert pipeline.merge_user_logins(Run("user_logins", "another"))["inserted"] == 0
+    assert load.ask("select count(*), count(distinct user_id) from public.user_logins") == [(27, 27)]
+
+
+@pytest.mark.parametrize("body", [OTHER_IDS, "if new.user_id = 'user-3' then return null; end if; return new;"])
+def test_a_rebuild_leaves_out_what_a_trigger_discards_or_stores_under_another_key(load, body):
+    load.run()
+    ages = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    with load.local.connect() as owner:
+        for number in range(27):  # none in another's millisecond
+            later = f"sent_at = date_trunc('day', sent_at) + interval '{number} seconds'"
+            user = f"(select user_id from public.user_logins order by user_id limit 1 offset {number})"
+            owner.execute(f"update login_etl.staging_logins set {later} where user_id = {user}".encode())
+        owner.execute("delete from public.user_logins where user_id in ('user-1', 'user-3')")
+    with trigger(load, "public.user_logins", body):
+        for name in ("a rebuild", "another"):
+            run = Run("user_logins", name)
+            assert pipeline.merge_user_logins(run, window=ages)["rebuilt"] == (1 if name == "a rebuild" else 0)
+            with pytest.raises(FailedCheck, match="1 times of sending were not rebuilt"):
+                pipeline.check_run(run, "queue", window=ages, drained=[])
+    assert load.ask("select count(*), count(distinct user_id) from public.user_logins") == [(26, 26)]
+
+
+def test_a_refused_row_that_is_deleted_from_staging_holds_up_no_other(load, caplog):
+    with constrained(load, "public.user_logins", "user_id not in ('user-1', 'user-2')"):
+        with pytest.raises(FailedCheck, match="refuses 2 rows"):
+            load.run()
+        with load.local.connect() as owner:
+            owner.execute("delete from login_etl.staging_logins where user_id = 'user-1'")
+    load.run("a later run")
+    assert "it counts 2 rows, but 1 are in staging" in caplog.text
+    assert load.ask("select count(*) from public.user_logins") == [(26,)]
+    assert load.ask("select unbalanced_batches is not null from login_etl.history") == [(True,)]
+    assert load.ask(WAITING) == []
+
+
+@pytest.mark.parametrize("code", ["P0001", "40001", "38000"])
+def test_the_text_of_a_trigger_leaves_in_no_exception(load, code):
+    body = f"raise 'user % is not allowed', new.user_id using errcode = '{code}'; return new;"
+    ages = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+    load.run()
+    with load.local.connect() as owner:
+        owner.execute("delete from public.user_logins")
+    for table in ("public.user_logins", "login_etl.staging_logins"):
+        spared = "if new.user_id = 'made-up' then return new; end if; "
+        send(load.client, load.queue_url, iter(['{"user_id": "user-99"}']))
+        with trigger(load, table, spared + body):
+            for step in (load.run, lambda: pipeline.merge_user_logins(Run("user_logins", "x"), window=ages)):
+                try:
+                    step()
+                except Exception as error:  # noqa: BLE001
+                    assert "is not allowed" not in "".join(traceback.format_exception(error))
 
 
 def test_a_constraint_that_is_checked_at_the_commit_refuses_a_row_before(load):

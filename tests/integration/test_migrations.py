@@ -25,7 +25,7 @@ CHECKSUMS = {
     "0009_history_by_source": "d0129916e6c32938f81b8a2bb6cf2f1428e7399700082f03fe8199afb60ab74e",
     "0010_rebuilds": "c297b184bbcd63f17df16befe0541fd147110ad4b1a3371110a08cd4c1adbbb5",
     "0011_refused_rows": "59a2010a75db5ba730f70cf1b1796fc7ecd39ea1c6bdf3ee349fac44f185187b",
-    "0012_identities": "21a6488fb41ba268aef497a355690792124f138ff36f73664d5bbffca903ec4d",
+    "0012_identities": "4ab624ac63f1e3c4e236b395cfed83b8d34cabb21362296ce7c1478ff558bf9c",
     "0013_unknown_values": "23dba4bab1986fc9bbbbed889e3699494e83ec5e245af23413a4768e0860aba8",
 }
 NAMES = list(CHECKSUMS)

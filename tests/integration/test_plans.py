@@ -72,8 +72,8 @@ OTHERS = {
     "warehouse/limit_lock_waits", "warehouse/lock_default_partition", "warehouse/lock_staging_day",
     "warehouse/missing_partitions", "warehouse/move_from_default_partition", "warehouse/record_checksums",
     "warehouse/record_migration", "warehouse/set_for_transaction", "warehouse/staging_days", "warehouse/swap_key",
-    "warehouse/table_sizes", "warehouse/take_turn", "warehouse/target", "warehouse/target_columns",
-    "warehouse/target_keys", "warehouse/validate_date_check", "warehouse/written_columns",
+    "warehouse/table_sizes", "warehouse/take_turn", "warehouse/taken_names", "warehouse/target",
+    "warehouse/target_columns", "warehouse/target_keys", "warehouse/validate_date_check", "warehouse/written_columns",
 }  # fmt: skip
 FILL = """
 insert into login_etl.batches (run_id, map_index, try_number, kid, received, staged, rejected, deleted, delete_failed,

@@ -147,7 +147,7 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     triggered, _ = scheduler.wait(dag_run_id=scheduler.trigger(max_messages=500))
     assert triggered["logical_date"] is None
     assert backlog(Queue(sqs, queue_url)) == 0
-    assert warehouse.execute("select count(*) from public.user_logins where batch_id > 2").fetchone() == (10,)
+    assert warehouse.execute("select count(*) from public.user_logins where batch_id > 3").fetchone() == (10,)
 
     # Nothing raw is left in the databases or in any log.
     events = [json.loads(body) for seed in (1, 2) for body in sample_events(100, seed)]

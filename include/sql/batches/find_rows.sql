@@ -1,6 +1,8 @@
--- Of these rows in staging: how many are in user_logins, how many are refused, and which messages are neither.
+-- Of these rows in staging: how many are in user_logins, under how many keys, how many are refused, and which messages
+-- are neither.
 select
-    count(*) filter (where stored and not refused) as found,
+    count(*) filter (where stored and not refused) as rows,
+    count(distinct message_id) filter (where stored and not refused) as keys,
     count(*) filter (where refused) as left_out,
     coalesce(array_agg(distinct message_id) filter (where not stored and not refused), '{}') as missing
 from (

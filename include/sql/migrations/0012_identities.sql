@@ -13,6 +13,7 @@ begin
         where
             partrelid = to_regclass('public.user_logins')
             and partdefid = to_regclass('public.user_logins_default')
+            and exists (select from pg_attribute where attrelid = partrelid and attname = 'message_id' and attnotnull)
     ) and not exists (select from public.user_logins) then
         alter table public.user_logins add primary key (create_date, message_id);
         drop index public.user_logins_key;

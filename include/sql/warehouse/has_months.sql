@@ -5,4 +5,6 @@ select exists (
     where
         partrelid = to_regclass('public.user_logins')
         and fallback.oid = to_regclass('public.user_logins_default')
+        -- One that was adopted may have partitions of these names.
+        and exists (select from pg_attribute where attrelid = partrelid and attname = 'message_id' and attnotnull)
 )

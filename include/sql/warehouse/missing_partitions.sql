@@ -9,4 +9,10 @@ left join pg_class as fallback on fallback.oid = partdefid
 left join pg_class as present on present.relname = wanted.name and present.relnamespace = pg_namespace.oid
 where
     present.oid is null
-    and (wanted.parent = 'staging_logins' or fallback.relname = wanted.parent || '_default')
+    and (
+        wanted.parent = 'staging_logins'
+        or (
+            fallback.relname = wanted.parent || '_default'
+            and exists (select from pg_attribute where attrelid = parent.oid and attname = 'message_id' and attnotnull)
+        )
+    )

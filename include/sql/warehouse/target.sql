@@ -8,7 +8,10 @@ with recursive tree as (
 
 select
     relkind::text as kind,
-    relpersistence = 'u' as unlogged,
+    array(
+        select leaf.oid::regclass::text from tree inner join pg_class as leaf on leaf.oid = relid
+        where leaf.relpersistence = 'u'
+    ) as unlogged,
     has_table_privilege(oid, 'insert') as may_insert,
     array(select rulename::text from pg_rewrite where ev_class = pg_class.oid and rulename <> '_RETURN') as rules,
     array(
@@ -22,8 +25,9 @@ select
         from pg_partitioned_table
         cross join unnest(partattrs::smallint[]) with ordinality as part (number, place)
         left join pg_attribute on attrelid = partrelid and attnum = number and number > 0
-        where partrelid = pg_class.oid
-        order by place
+        where partrelid in (select relid from tree)
+        group by attname
+        order by min(place), attname
     ) as partitioned_by,
     array(
         select leaf.oid::regclass::text

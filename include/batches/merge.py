@@ -118,12 +118,11 @@ def _merge_batch(
             rows = Rows(batch_id, staged_on, message_ids)
             inserted = insert_rows(connection, rows, expected, limit=limit, look_up=look_up)
             if inserted.rows != expected:
-                lost = LostRows(f"it counts {expected} rows, but {inserted.rows} are in staging")
+                lost = f"it counts {expected} rows, but {inserted.rows} are in staging"
                 if not late:
-                    raise lost
-                log.error(
-                    "batch %d does not add up any more: %s", batch_id, lost
-                )  # its other rows must not wait for it
+                    raise LostRows(lost)
+                # Its other rows must not wait for those.
+                log.error("batch %d does not add up any more: %s", batch_id, lost)
             if not late or inserted.refused < expected:
                 _record(connection, rows, inserted, merged_by, late=late)
             else:
@@ -136,7 +135,7 @@ def _merge_batch(
             raise
         _record_refused_batch(connection, batch_id, merged_by, reason_of(error))
         return None
-    report = log.warning if inserted.refused else log.info
+    report = log.warning if inserted.refused and not late else log.info
     report("batch %d: %d inserted, %d already there, %d refused", batch_id, *inserted.counts)
     return inserted
 

@@ -21,14 +21,19 @@ from tests.support.worker import Conversation, exit_code, replay_all, run, run_i
 
 # What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
 # soak takes them all.
-CHANGES = re.compile(r"SQS|Postgres (COMMIT|copy|insert|update|create|alter|do|with moved)")
+CHANGES = re.compile(r"SQS (Receive|Delete)|Postgres (copy|insert|update|create|alter|do|with moved|with wanted)")
 EVERY_POINT = "SOAK_SECONDS" in os.environ
 INSERTED = "select (select sum(inserted) from login_etl.history), (select count(*) from public.user_logins)"
 
 
 def points(said):
     """Where to kill: a point of what is said, with its number, and whether before the server has done it or after."""
-    numbered = [(number, point) for number, point in enumerate(said) if EVERY_POINT or CHANGES.match(point[0])]
+    numbered, changed = [], False
+    for number, point in enumerate(said):
+        ends_a_change = changed and point[0].startswith("Postgres COMMIT")
+        if EVERY_POINT or CHANGES.match(point[0]) or ends_a_change:
+            numbered.append((number, point))
+        changed = not ends_a_change and (changed or bool(re.match("Postgres", point[0]) and CHANGES.match(point[0])))
     return [(number, point, done) for number, point in numbered for done in (False, True)]
 
 

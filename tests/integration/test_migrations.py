@@ -24,9 +24,9 @@ CHECKSUMS = {
     "0008_checksums": "86c341a490d775389339db0b264b7e32fa732a58e25a36a3b7e2164b4146075f",
     "0009_history_by_source": "d0129916e6c32938f81b8a2bb6cf2f1428e7399700082f03fe8199afb60ab74e",
     "0010_rebuilds": "c297b184bbcd63f17df16befe0541fd147110ad4b1a3371110a08cd4c1adbbb5",
-    "0011_refused_rows": "59a2010a75db5ba730f70cf1b1796fc7ecd39ea1c6bdf3ee349fac44f185187b",
+    "0011_refused_rows": "d3af72cb690473a885bdc3b5be9376d109cec6cf76ae6d8c4aca499e05bc211f",
     "0012_identities": "4ab624ac63f1e3c4e236b395cfed83b8d34cabb21362296ce7c1478ff558bf9c",
-    "0013_unknown_values": "23dba4bab1986fc9bbbbed889e3699494e83ec5e245af23413a4768e0860aba8",
+    "0013_unknown_values": "3ef2c8044f9158ff3c063c3dbe8923d29ac3128212266acfb766b70e8739b3d9",
 }
 NAMES = list(CHECKSUMS)
 

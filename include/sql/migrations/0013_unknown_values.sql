@@ -4,6 +4,7 @@ alter table login_etl.batches
     add column unknown_addresses integer,
     add column unknown_versions integer;
 
+-- With what 0011 brought, too: refused rows, the DAG and the queue.
 create or replace view login_etl.history as
 select
     run_id,

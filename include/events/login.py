@@ -1,15 +1,17 @@
 """A login event: which message bodies are one, and why any other is rejected.
 
-Accepted is the flat JSON object that producers send, bare, inside an SNS notification (`Message`)
-or inside an EventBridge event (`detail`). Fields that are not ours are ignored and never stored.
+Accepted is the flat JSON object that producers send, bare, or in at most three envelopes, one in another: SNS
+notifications (`Message`) and EventBridge events (`detail`), whose content may be an object or its JSON text. A byte
+order mark in front is ignored. Fields that are not ours are ignored and never stored.
 """
 
+import re
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, ConfigDict, Field, Json, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 
 class RejectedMessage(ValueError):
@@ -26,6 +28,11 @@ class RejectedMessage(ValueError):
 
 
 BODY = "body"  # stands for the whole message where no single field is at fault
+MAX_ENVELOPES = 3  # around an event, one in another
+BYTE_ORDER_MARK = "\ufeff"
+NO_USER = ("user_id", "missing")
+# A user's name below the top of an object, also in a text that is JSON itself, however often that is escaped.
+USER_INSIDE = re.compile(r'"user_id\\*"\s*:')
 
 # Postgres text cannot hold NUL. It is the only pattern in use, so its error type gets a name of its own.
 NO_NUL = r"^[^\x00]*$"
@@ -60,52 +67,55 @@ class Login:
     device_id: Long | None = Field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, config=STRICT)
-class SnsNotification:
-    """https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html"""
-
-    Type: Literal["Notification"]
-    Message: Json[Login]
-
-
-@dataclass(frozen=True, slots=True, config=STRICT)
-class EventBridgeEvent:
-    """https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html"""
-
-    detail: Login
-
-
 _LOGIN = TypeAdapter(Login)
-_SNS = TypeAdapter(SnsNotification)
-_EVENTBRIDGE = TypeAdapter(EventBridgeEvent)
 
 
 def parse(body: str) -> Login:
-    """The login event in a message body, whichever of the three shapes it has.
+    """The login event in a message body, bare or in envelopes.
 
-    Raises RejectedMessage, and nothing else, for every other text.
+    Raises RejectedMessage, and nothing else, for every other text. An event without a user, which has one deeper inside
+    or is in too many envelopes, is in an unknown one.
     """
-    try:
-        return _LOGIN.validate_json(body)
-    except ValidationError as error:
-        broken = _broken_rules(error)
-    # An event without a user may be an envelope; looking only now keeps the flat event cheap.
-    if ("user_id", "missing") in broken:
+    part, text = BODY, body.removeprefix(BYTE_ORDER_MARK)
+    inside = None
+    for _ in range(1 + MAX_ENVELOPES):
         try:
-            envelope = from_json(body, cache_strings="keys")
-            if envelope.get("Type") == "Notification" and "Message" in envelope:
-                return _SNS.validate_json(body).Message
-            if "detail-type" in envelope and "detail" in envelope:
-                return _EVENTBRIDGE.validate_json(body).detail
+            return _LOGIN.validate_json(text)
         except ValidationError as error:
-            broken = _broken_rules(error)
+            broken = _broken_rules(error, part)
+        # An event without a user may be an envelope; looking only now keeps the flat event cheap.
+        inside = _content(text) if NO_USER in broken else None
+        if inside is None:
+            break
+        part, text = inside
+    if NO_USER in broken and (inside or USER_INSIDE.search(text)):
+        broken = [(BODY, "unknown_envelope")]
     # Raised outside the handlers, so that pydantic's error, which knows the values, is not its context.
     raise RejectedMessage(broken)
 
 
-def _broken_rules(error: ValidationError) -> list[tuple[str, str]]:
-    """Field and rule of each error. `loc` and `type` are ours; every other part may hold values."""
+def _content(text: str) -> tuple[str, str] | None:
+    """Which part of an envelope has what is in it, and that as JSON; None for any other object.
+
+    https://docs.aws.amazon.com/sns/latest/dg/sns-message-and-json-formats.html,
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
+    """
+    envelope = from_json(text, cache_strings="keys")
+    if envelope.get("Type") == "Notification" and "Message" in envelope:
+        part = "Message"
+    elif "detail-type" in envelope and "detail" in envelope:
+        part = "detail"
+    else:
+        return None
+    content = envelope[part]
+    if isinstance(content, str):
+        return part, content.removeprefix(BYTE_ORDER_MARK)
+    return part, to_json(content, inf_nan_mode="constants").decode()
+
+
+def _broken_rules(error: ValidationError, part: str) -> list[tuple[str, str]]:
+    """Field, or else the part, and rule of each error. `loc` and `type` are ours; all the rest may hold values."""
     return [
-        (str(detail["loc"][-1]) if detail["loc"] else BODY, RULES.get(detail["type"], detail["type"]))
+        (str(detail["loc"][-1]) if detail["loc"] else part, RULES.get(detail["type"], detail["type"]))
         for detail in error.errors(include_url=False, include_context=False, include_input=False)
     ]

@@ -34,7 +34,15 @@ RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC)
 
 LENGTHS = {"user_id": 128, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
 RULES = {
-    *("json_invalid", "json_type", "lone_surrogate", "not_an_object", "missing", "string_type", "string_too_short"),
+    *(
+        "json_invalid",
+        "unknown_envelope",
+        "lone_surrogate",
+        "not_an_object",
+        "missing",
+        "string_type",
+        "string_too_short",
+    ),
     *("string_too_long", "nul_character"),
 }
 BROKEN = rf"({'|'.join([*FIELDS, 'body', 'Message', 'detail'])}): ({'|'.join(RULES)})"
@@ -52,18 +60,13 @@ class Refused(Exception):
 def expected(body):
     """The row of a body, before masking, or the reason: README's contract in json and plain Python."""
     try:
-        event, where = read(body, "body"), "body"
-        if isinstance(event, dict) and "user_id" not in event:
-            if event.get("Type") == "Notification" and "Message" in event:
-                if not isinstance(event["Message"], str):
-                    return "Message: json_type"
-                event, where = read(event["Message"], "Message"), "Message"
-            elif {"detail-type", "detail"} <= event.keys():
-                event, where = event["detail"], "detail"
+        event, where, text = opened(read(body, "body"), "body", body)
     except Refused as refused:
         return refused.reason
     if not isinstance(event, dict):
         return f"{where}: not_an_object"
+    if "user_id" not in event and re.search(r'"user_id"\s*:', text.replace("\\", "")):
+        return "body: unknown_envelope"
     broken = [f"{name}: {rule}" for name in sorted(FIELDS) if (rule := fault(name, event))]
     if broken:
         return "; ".join(broken)
@@ -72,8 +75,26 @@ def expected(body):
     return fields | {name: canonical(fields[name], name) for name in ("ip", "device_id")}
 
 
+def opened(event, where, text, layers=0):
+    """What is in an envelope, in which part and as text, after so many layers of them."""
+    if not isinstance(event, dict) or "user_id" in event:
+        return event, where, text
+    if event.get("Type") == "Notification" and "Message" in event:
+        where = "Message"
+    elif {"detail-type", "detail"} <= event.keys():
+        where = "detail"
+    else:
+        return event, where, text
+    if layers == 3:
+        raise Refused("body: unknown_envelope")
+    content = event[where]
+    text = content if isinstance(content, str) else json.dumps(content)
+    return opened(read(text, where) if isinstance(content, str) else content, where, text, layers + 1)
+
+
 def read(text, where):
     """Stricter than Python's json: nowhere a lone surrogate, endless nesting or an endless number."""
+    text = text.removeprefix("\ufeff")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -64,6 +64,12 @@ LONGEST = {
     "1 MiB of a repeated fault": (filled("{", '"user_id": 5, ', '"ip": 1}'), "ip: string_type; user_id: string_type"),
     "1 MiB of members": (filled("{", '"x": {}, ', '"detail-type": 1, "detail": {"user_id": "u"}}'), row()),
     "1 MiB of a message": (filled('{"Type": "Notification", "Message": "', "\\u005b", '"}'), "Message: json_invalid"),
+    "1 MiB of a detail": (filled('{"detail-type": 1, "detail": {"x": [', "{},", '1], "user_id": "u"}}'), row()),
+    "1 MiB of a detail's text": (filled('{"detail-type": 1, "detail": "{', " ", '}"}'), "user_id: missing"),
+    "1 MiB of details": (filled("", '{"detail-type":1,"detail":', ""), "body: json_invalid"),
+    "1 MiB of names": (filled('{"x": "', '\\"user_id', '"}'), "user_id: missing"),
+    "1 MiB of backslashes behind a name": (filled('{"x": "\\"user_id', "\\\\", '"}'), "user_id: missing"),
+    "1 MiB of spaces behind a name": (filled('{"x": "\\"user_id\\"', " ", '"}'), "user_id: missing"),
     "1 MiB of openings": ("[" * MEBIBYTE, "body: json_invalid"),
     "1 MiB of opened objects": (filled("", '{"user_id":', ""), "body: json_invalid"),
     "1 MiB of quotes": ('"' * MEBIBYTE, "body: json_invalid"),
@@ -75,8 +81,17 @@ CORPUS = LONGEST | {
     # no JSON
     "empty": ("", "body: json_invalid"),
     "white space": (" \r\n\t", "body: json_invalid"),
-    "byte order mark": ("\ufeff" + flat(), "body: json_invalid"),
-    "byte order mark in a notification": (sns("\ufeff" + flat()), "Message: json_invalid"),
+    "byte order mark": ("\ufeff" + flat(), row()),
+    "byte order mark, twice": ("\ufeff\ufeff" + flat(), "body: json_invalid"),
+    "byte order mark behind white space": (" \ufeff" + flat(), "body: json_invalid"),
+    "byte order mark behind": (flat() + "\ufeff", "body: json_invalid"),
+    "byte order mark in a user": (flat(user_id='"\ufeffu"'), row("\ufeffu")),
+    "byte order mark and no user": ("\ufeff{}", "user_id: missing"),
+    "byte order mark alone": ("\ufeff", "body: json_invalid"),
+    "byte order mark in a notification": (sns("\ufeff" + flat()), row()),
+    "byte order mark around a notification": ("\ufeff" + sns("\ufeff" + flat()), row()),
+    "byte order mark in a detail": (eventbridge(json.dumps("\ufeff" + flat())), row()),
+    "byte order mark of other bytes": ("\xef\xbb\xbf" + flat(), "body: json_invalid"),
     "no-break space around": ("\xa0" + flat(), "body: json_invalid"),
     "two events": (flat() + flat(), "body: json_invalid"),
     "NUL behind": (flat() + "\0", "body: json_invalid"),
@@ -243,19 +258,83 @@ CORPUS = LONGEST | {
     "notification": (sns(flat()), row()),
     "EventBridge event": (eventbridge(flat()), row()),
     "both envelopes": (sns(flat(), ("detail-type", "1"), ("detail", flat(user_id='"x"'))), row()),
-    "notification in a notification": (sns(sns(flat())), "user_id: missing"),
-    "EventBridge event in a notification": (sns(eventbridge(flat())), "user_id: missing"),
-    "notification in an EventBridge event": (eventbridge(sns(flat())), "user_id: missing"),
+    "notification in a notification": (sns(sns(flat())), row()),
+    "notification in two": (sns(sns(sns(flat()))), row()),
+    "notification in three": (sns(sns(sns(sns(flat())))), "body: unknown_envelope"),
+    "nothing in four notifications": (sns(sns(sns(sns("{}")))), "body: unknown_envelope"),
+    "EventBridge event in a notification": (sns(eventbridge(flat())), row()),
+    "EventBridge event in two notifications": (sns(sns(eventbridge(flat()))), row()),
+    "EventBridge event in three notifications": (sns(sns(sns(eventbridge(flat())))), "body: unknown_envelope"),
+    "notification in an EventBridge event": (eventbridge(sns(flat())), row()),
+    "notification in an EventBridge event's text": (eventbridge(json.dumps(sns(flat()))), row()),
+    "EventBridge event in two": (eventbridge(eventbridge(eventbridge(flat()))), row()),
+    "EventBridge event in three": (
+        eventbridge(eventbridge(eventbridge(eventbridge(flat())))),
+        "body: unknown_envelope",
+    ),
+    "detail's text in a notification": (sns(eventbridge(json.dumps(flat()))), row()),
+    "text of a detail's text": (eventbridge(json.dumps(eventbridge(json.dumps(flat())))), row()),
+    "no user in an EventBridge event in a notification": (sns(eventbridge('{"ip": "192.0.2.1"}')), "user_id: missing"),
+    "fault in an EventBridge event in a notification": (sns(eventbridge(flat(ip="1"))), "ip: string_type"),
+    "broken text in a notification in a notification": (sns(sns("{")), "Message: json_invalid"),
+    "broken text in a detail in a notification": (sns(eventbridge('"{"')), "detail: json_invalid"),
+    "list in a detail in a notification": (sns(eventbridge("[1]")), "detail: not_an_object"),
+    "event as EventBridge sends it": (
+        object_of(
+            ("version", '"0"'),
+            ("id", '"17793124-05d4-b198-2fde-7ededc63b103"'),
+            ("detail-type", '"Login"'),
+            ("source", '"app"'),
+            ("account", '"123456789012"'),
+            ("time", '"2026-01-31T00:00:00Z"'),
+            ("region", '"eu-west-1"'),
+            ("resources", "[]"),
+            ("detail", flat()),
+        ),
+        row(),
+    ),
+    "detail without a type": (object_of(("detail", flat())), "body: unknown_envelope"),
+    "message without a type": (object_of(("Message", json.dumps(flat()))), "body: unknown_envelope"),
+    "message of another type": (
+        object_of(("Type", '"UnsubscribeConfirmation"'), ("Message", json.dumps(flat()))),
+        "body: unknown_envelope",
+    ),
+    "another case of an envelope": (
+        object_of(("type", '"Notification"'), ("message", json.dumps(flat()))),
+        "body: unknown_envelope",
+    ),
+    "records of a Lambda function": (f'{{"Records": [{{"body": {json.dumps(flat())}}}]}}', "body: unknown_envelope"),
+    "event below data": (f'{{"data": {{"attributes": {flat()}}}}}', "body: unknown_envelope"),
+    "event below data, in a notification": (sns(f'{{"data": {flat()}}}'), "body: unknown_envelope"),
+    "event below data, in an EventBridge event": (eventbridge(f'{{"data": {flat()}}}'), "body: unknown_envelope"),
+    "event in a text of a text": (f'{{"a": {json.dumps(json.dumps(json.dumps(flat())))}}}', "body: unknown_envelope"),
+    "unknown envelope with faults": (f'{{"ip": 5, "data": {flat()}}}', "body: unknown_envelope"),
+    "unknown envelope with spaces": ('{"data": {"user_id" \n : "u"}}', "body: unknown_envelope"),
+    "event in base64 in an envelope": (
+        f'{{"data": "{base64.b64encode(flat().encode()).decode()}"}}',
+        "user_id: missing",
+    ),
+    "talk of a user": ('{"error": "no \\"user_id\\" in it"}', "user_id: missing"),
+    "name that ends alike": ('{"data": {"old_user_id": "u"}}', "user_id: missing"),
     "user beside a notification": (sns(flat(user_id='"x"'), ("user_id", '"u"')), row()),
-    "message that is no text": ('{"Type": "Notification", "Message": {"user_id": "u"}}', "Message: json_type"),
-    "message that is null": ('{"Type": "Notification", "Message": null}', "Message: json_type"),
+    "message that is no text": ('{"Type": "Notification", "Message": {"user_id": "u"}}', row()),
+    "message that is null": ('{"Type": "Notification", "Message": null}', "Message: not_an_object"),
+    "message that is a number": ('{"Type": "Notification", "Message": 5}', "Message: not_an_object"),
     "message that is null in quotes": (sns("null"), "Message: not_an_object"),
     "message that is no event": (sns("[]"), "Message: not_an_object"),
     "message with NUL": (sns(flat(user_id='"a\\u0000"')), "user_id: nul_character"),
     "empty message": (sns(""), "Message: json_invalid"),
     "another type": ('{"Type": "SubscriptionConfirmation", "Message": "{}"}', "user_id: missing"),
     "type that is no text": ('{"Type": ["Notification"], "Message": "{}"}', "user_id: missing"),
-    "detail in quotes": (eventbridge(json.dumps(flat())), "detail: not_an_object"),
+    "detail in quotes": (eventbridge(json.dumps(flat())), row()),
+    "detail in two quotes": (eventbridge(json.dumps(json.dumps(flat()))), "detail: not_an_object"),
+    "empty detail": (eventbridge('""'), "detail: json_invalid"),
+    "detail with numbers of all kinds": (eventbridge(flat(x="[NaN, -Infinity, 1e999, -0.0, 1e-9, 5]")), row()),
+    "detail with 4300 digits": (eventbridge(flat(x="9" * 4300)), row()),
+    "detail with a surrogate pair": (eventbridge(flat(user_id='"\\ud83d\\ude00"')), row("😀")),
+    "detail with NUL": (eventbridge(flat(ip='"\\u0000"')), "ip: nul_character"),
+    "detail with a repeated key": (eventbridge('{"user_id": 5, "user_id": "u"}'), row()),
+    "detail with an escaped key": (eventbridge('{"user\\u005fid": "u"}'), row()),
     "detail of a wrong type": (eventbridge('{"ip": 1}'), "ip: string_type; user_id: missing"),
 }
 
@@ -341,12 +420,16 @@ class _Mixer:
             extra = [(choice(("x", "user_id", "Message", "detail")), choice(self.odd))] if chance() < 0.15 else []
             if chance() < 0.1:
                 event = choice((event, *self.odd))
+            if chance() < 0.1:
+                event = "\ufeff" + event
             if chance() < 0.5:
                 event = sns(event, *extra)
             elif chance() < 0.1:
                 event = object_of(("Message", event), ("Type", '"Notification"'))
+            elif chance() < 0.2:
+                event = object_of((choice(("data", "Records", "Message", "detail")), choice((event, f"[{event}]"))))
             else:
-                event = eventbridge(event, *extra)
+                event = eventbridge(choice((event, json.dumps(event))), *extra)
         return event
 
     def damaged(self, text):

@@ -1,4 +1,5 @@
 import json
+from itertools import product
 
 import pytest
 from hypothesis import example, given
@@ -34,6 +35,24 @@ def test_the_event_inside_an_sns_notification():
 
 def test_the_event_inside_an_eventbridge_event():
     assert parse(json.dumps({"detail-type": "Login", "source": "app", "detail": EVENT})) == Login(**EVENT)
+
+
+ENVELOPES = {
+    "notification": lambda text: json.dumps({"Type": "Notification", "Message": text}),
+    "event": lambda text: f'{{"detail-type": "Login", "detail": {text}}}',
+    "event with a text": lambda text: json.dumps({"detail-type": "Login", "detail": text}),
+}
+
+
+@pytest.mark.parametrize("names", [names for layers in (1, 2, 3) for names in product(ENVELOPES, repeat=layers)])
+def test_the_event_in_up_to_three_envelopes(names):
+    body = json.dumps(EVENT)
+    for name in names:
+        body = ENVELOPES[name](body)
+    assert parse(body) == Login(**EVENT)
+    if len(names) == 3:
+        for envelope in ENVELOPES.values():
+            assert rejected(envelope(body)).reason == "body: unknown_envelope"
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
@@ -88,7 +107,8 @@ def test_nul_is_rejected(name):
     [
         ("", "body: json_invalid"),
         ("nonsense", "body: json_invalid"),
-        ("\ufeff{}", "body: json_invalid"),
+        ("\ufeff{}", "user_id: missing"),
+        ("\ufeff\ufeff{}", "body: json_invalid"),
         ("null", "body: not_an_object"),
         ("[]", "body: not_an_object"),
         ("{}", "user_id: missing"),
@@ -102,9 +122,11 @@ def test_nul_is_rejected(name):
         ('{"user_id":' * 10_000, "body: json_invalid"),
         ('{"x": ' + "9" * 5_000 + "}", "body: json_invalid"),
         ('{"Type": "Notification", "Message": "nonsense"}', "Message: json_invalid"),
-        ('{"Type": "Notification", "Message": 5}', "Message: json_type"),
+        ('{"Type": "Notification", "Message": 5}', "Message: not_an_object"),
         ('{"Type": "Notification", "Message": "{\\"user_id\\": 5}"}', "user_id: string_type"),
-        ('{"detail-type": "x", "detail": "y"}', "detail: not_an_object"),
+        ('{"detail-type": "x", "detail": "y"}', "detail: json_invalid"),
+        ('{"detail-type": "x", "detail": ["y"]}', "detail: not_an_object"),
+        ('{"Records": [{"body": {"user_id": "u"}}]}', "body: unknown_envelope"),
         ('{"detail-type": "x", "detail": {"ip": 1}}', "ip: string_type; user_id: missing"),
     ],
 )

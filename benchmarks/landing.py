@@ -71,7 +71,8 @@ def section(bench: Bench) -> Section:
 def _logins(count: int) -> list[tuple[Message, Login]]:
     now = datetime.now(UTC)
     bodies = (body for body in sample_events(2 * count, seed=3) if "user_id" in body)
-    return [(Message(uuid4(), now, 1, body), parse(body)) for body in islice(bodies, count)]
+    messages = [Message(uuid4(), now, 1, body) for body in islice(bodies, count)]
+    return [(message, parse(message)) for message in messages]
 
 
 def _masked(login: Login, keyring: Keyring) -> Login:

@@ -159,11 +159,15 @@ def drop_staging_days(*, days: int) -> dict[str, str]:
 
 
 def forget_rejected_bodies(*, days: int) -> dict[str, str]:
-    """Forget the sealed bodies of messages rejected more than `days` ago, say how many, and warn of the next ones."""
+    """Forget the sealed bodies of messages rejected more than `days` ago, and warn of the next ones.
+
+    Says how many were forgotten, and what the last days' take.
+    """
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)  # and no more: what is kept must not depend on the state of user_logins
         forgotten = rejected.forget_rejected_bodies(warehouse, days=days)
         soon = rejected.bodies_to_forget(warehouse, days=max(0, days - DAYS_TO_REPLAY))
+        sealed = rejected.sealed_by_day(warehouse)
     log.info("forgot the bodies of %d messages that were rejected more than %d days ago", forgotten, days)
     if soon:
         log.warning(
@@ -172,7 +176,7 @@ def forget_rejected_bodies(*, days: int) -> dict[str, str]:
             soon,
             min(days, DAYS_TO_REPLAY),
         )
-    return {"bodies": f"{forgotten:,} forgotten" + (f", {soon:,} within a week" if soon else "")}
+    return {"bodies": f"{forgotten:,} forgotten" + (f", {soon:,} within a week" if soon else "")} | sealed
 
 
 def report(tasks: Mapping[str, Mapping[str, str] | None]) -> None:

@@ -119,7 +119,7 @@ def parse_all(chunk: Sequence[Message]) -> Parsed:
     parsed = Parsed([], [])
     for message in chunk:
         try:
-            parsed.logins.append((message, parse(message.body)))
+            parsed.logins.append((message, parse(message)))
         except RejectedMessage as reject:
             parsed.rejects.append((message, reject.with_traceback(None)))
     return parsed

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PAGE_MESSAGES = 1_000
 PAGE_BYTES = 16 * 2**20
+DAYS_SHOWN = 7
 BEGINNING, END = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 
 
@@ -129,11 +130,11 @@ def read_page(page: Sequence[RejectedRow], keyring: Keyring, *, limit: int) -> l
 
 
 def read(rejected: RejectedRow, keyring: Keyring) -> Reading:
-    """Open the sealed body, and parse it."""
+    """Open the sealed body and attributes, and parse the message."""
     try:
-        body = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
-        message = Message(rejected.message_id, rejected.sent_at, rejected.receive_count, body)
-        accepted = (message, parse(body))
+        body, attributes = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
+        message = Message(rejected.message_id, rejected.sent_at, rejected.receive_count, body, attributes=attributes)
+        accepted = (message, parse(message))
     except (InvalidTag, KeyError):
         return Reading(rejected, Outcome(rejected.reason, Verdict.UNREADABLE, "cannot be opened"))
     except RejectedMessage as reject:
@@ -152,6 +153,13 @@ def bodies_to_forget(connection: psycopg.Connection, *, days: int) -> int:
     with transaction(connection):
         [(bodies,)] = connection.execute(statement("batches/bodies_to_forget"), {"days": days}).fetchall()
     return int(bodies)
+
+
+def sealed_by_day(connection: psycopg.Connection) -> dict[str, str]:
+    """How many bodies that were rejected on each of the last days are kept, and how much room they take."""
+    with transaction(connection):
+        days = connection.execute(statement("batches/sealed_by_day"), {"days": DAYS_SHOWN}).fetchall()
+    return {f"rejected on {day}": f"{bodies:,} kept, {int(size) / 2**20:,.1f} MiB" for day, bodies, size in days}
 
 
 def _log_outcomes(outcomes: Counter[Outcome], *, dry_run: bool, stopped: bool) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
+from hashlib import sha256
 
 import psycopg
 from psycopg import sql
@@ -15,6 +16,10 @@ from include.privacy.sealing import seal
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
+# Of a rejected message that is larger, as SQS counts it, only size and hash are kept: a queue that is flooded must not
+# fill the warehouse.
+MOST_KEPT = 256 * 2**10
+TOO_LARGE = "body: too_large"
 # The columns of `login_etl.staging_logins`, in the order of `staging_row`, with the types of a binary COPY, which casts
 # nothing.
 COLUMNS = {
@@ -130,8 +135,7 @@ def staging_row(batch: Batch, message: Message, login: Login, keyring: Keyring) 
 def insert_rejected(
     cursor: psycopg.Cursor, batch: Batch, rejects: Sequence[tuple[Message, RejectedMessage]], keyring: Keyring
 ) -> None:
-    """The rejected messages: why, and the whole body, sealed."""
-    kid, key = keyring.kid, keyring.key(keyring.kid)
+    """The rejected messages: why, and the whole body with its attributes, sealed."""
     # In order, so that two drains that hold the same messages cannot deadlock.
     in_order = sorted(rejects, key=lambda pair: pair[0].message_id)
     cursor.executemany(
@@ -142,11 +146,21 @@ def insert_rejected(
                 "batch_id": batch.batch_id,
                 "sent_at": message.sent_at,
                 "receive_count": message.receive_count,
-                "reason": reject.reason,
                 "fields": reject.fields,
-                "kid": kid,
-                "sealed_body": seal(message.body, key=key, message_id=message.message_id),
+                "kid": keyring.kid,
+                **kept(message, reject.reason, keyring),
             }
             for message, reject in in_order
         ],
     )
+
+
+def kept(message: Message, reason: str, keyring: Keyring) -> dict[str, object]:
+    """What is kept of a rejected message: all of it, sealed, or what its body was like; and the reason with that."""
+    body = message.body.encode("utf-8", "surrogatepass")
+    attributes = sum(len(name) + len("".join(value.values())) for name, value in message.attributes.items())
+    if len(body) + attributes > MOST_KEPT:
+        described = {"body_bytes": len(body), "body_sha256": sha256(body).digest()}
+        return {"reason": f"{TOO_LARGE}; {reason}", "sealed_body": None, **described}
+    sealed = seal(message, key=keyring.key(keyring.kid))
+    return {"reason": reason, "sealed_body": sealed, "body_bytes": None, "body_sha256": None}

@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, Validation
 from pydantic.dataclasses import dataclass
 from pydantic_core import from_json, to_json
 
+from include.events.message import Message
+
 
 class RejectedMessage(ValueError):
     """A body that is not a login event.
@@ -70,13 +72,13 @@ class Login:
 _LOGIN = TypeAdapter(Login)
 
 
-def parse(body: str) -> Login:
-    """The login event in a message body, bare or in envelopes.
+def parse(message: Message) -> Login:
+    """The login event in a message's body, bare or in envelopes.
 
     Raises RejectedMessage, and nothing else, for every other text. An event without a user, which has one deeper inside
     or is in too many envelopes, is in an unknown one.
     """
-    part, text = BODY, body.removeprefix(BYTE_ORDER_MARK)
+    part, text = BODY, message.body.removeprefix(BYTE_ORDER_MARK)
     inside = None
     for _ in range(1 + MAX_ENVELOPES):
         try:

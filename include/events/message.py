@@ -1,5 +1,6 @@
 """A message, and what a batch of them comes from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
@@ -7,16 +8,22 @@ from uuid import UUID
 
 QueueSource = Literal["queue", "dead_letter_queue"]  # the queue that a run drains: its param `source`
 Source = QueueSource | Literal["rejected_messages"]  # where a batch's messages are from
+# By name: DataType, and StringValue or, in base64, BinaryValue, as SQS sends them.
+Attributes = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What of a message is staged. `message_id` and `sent_at` stay the same over redeliveries."""
+    """What of a message is staged. `message_id` and `sent_at` stay the same over redeliveries.
+
+    Senders say in `attributes` how a body is to be read, such as its encoding; a login needs none.
+    """
 
     message_id: UUID
     sent_at: datetime
     receive_count: int
     body: str = field(repr=False)
+    attributes: Attributes = field(default_factory=dict, repr=False, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

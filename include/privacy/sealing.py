@@ -1,32 +1,45 @@
-"""Bodies of rejected messages, encrypted: they may hold personal data, and a fix may make them valid.
+"""Rejected messages, encrypted: they may hold personal data, and a fix may make them valid.
 
-AES-256-GCM under a key that HKDF-SHA-256 derives from a masking key; the message id is authenticated
-with it, so a sealed body cannot be passed off as another message's. Layout: 12-byte nonce, ciphertext, tag.
+AES-256-GCM under a key that HKDF-SHA-256 derives from a masking key; the message id is authenticated with it, so what
+is sealed cannot be passed off as another message's. Layout: 12-byte nonce, ciphertext, tag. In clear: the message's
+attributes as a line of JSON, and its body behind it. What was sealed by early versions, under a label of its own, is
+the body alone.
 """
 
+import json
 import os
 from uuid import UUID
 
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-LABEL = b"login_etl rejected body"
+from include.events.message import Attributes, Message
+
+LABEL = b"login_etl rejected message"
+LABEL_OF_BODIES = b"login_etl rejected body"
 NONCE_BYTES = 12
+LINE = b"\n"  # JSON escapes it, so the first one ends the attributes
 
 
-def seal(body: str, *, key: bytes, message_id: UUID) -> bytes:
-    """Encrypt one body. `surrogatepass`, because a rejected body may be no valid Unicode."""
+def seal(message: Message, *, key: bytes) -> bytes:
+    """Encrypt a message's attributes and body. `surrogatepass`, because a rejected body may be no valid Unicode."""
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + _cipher(key).encrypt(nonce, body.encode("utf-8", "surrogatepass"), message_id.bytes)
+    clear = json.dumps(message.attributes).encode() + LINE + message.body.encode("utf-8", "surrogatepass")
+    return nonce + _cipher(key, LABEL).encrypt(nonce, clear, message.message_id.bytes)
 
 
-def unseal(sealed: bytes, *, key: bytes, message_id: UUID) -> str:
-    """Decrypt one body; cryptography's InvalidTag where key, message id or bytes do not fit."""
+def unseal(sealed: bytes, *, key: bytes, message_id: UUID) -> tuple[str, Attributes]:
+    """Decrypt a message's body and attributes; cryptography's InvalidTag where key, id or bytes do not fit."""
     nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
-    return _cipher(key).decrypt(nonce, ciphertext, message_id.bytes).decode("utf-8", "surrogatepass")
+    try:
+        attributes, _, body = _cipher(key, LABEL).decrypt(nonce, ciphertext, message_id.bytes).partition(LINE)
+    except InvalidTag:
+        attributes, body = b"{}", _cipher(key, LABEL_OF_BODIES).decrypt(nonce, ciphertext, message_id.bytes)
+    return body.decode("utf-8", "surrogatepass"), json.loads(attributes)
 
 
-def _cipher(key: bytes) -> AESGCM:
+def _cipher(key: bytes, label: bytes) -> AESGCM:
     """The cipher under the key that is derived from a masking key."""
-    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=LABEL).derive(key))
+    return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=label).derive(key))

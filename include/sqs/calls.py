@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import (
         DeleteMessageBatchRequestEntryTypeDef,
         DeleteMessageBatchResultTypeDef,
+        MessageAttributeValueOutputTypeDef,
         MessageTypeDef,
         ReceiveMessageRequestTypeDef,
     )
@@ -91,6 +93,7 @@ def receive_once(queue: Queue, size: int) -> list[Received]:
         "WaitTimeSeconds": WAIT_SECONDS,
         "VisibilityTimeout": VISIBILITY_SECONDS,
         "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+        "MessageAttributeNames": ["All"],
     }
     if queue.is_fifo:
         # When the answer is lost, botocore's next try gets the same messages, instead of a group that is locked
@@ -124,8 +127,16 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
         receive_count=int(attributes["ApproximateReceiveCount"]),
         expires_at=expires_at,
         body=raw["Body"],
+        attributes={name: _attribute(value) for name, value in raw.get("MessageAttributes", {}).items()},
         receipt_handle=raw["ReceiptHandle"],
     )
+
+
+def _attribute(raw: MessageAttributeValueOutputTypeDef) -> dict[str, str]:
+    """An attribute as SQS sends it: botocore has decoded its base64."""
+    if "BinaryValue" in raw:
+        return {"DataType": raw["DataType"], "BinaryValue": b64encode(raw["BinaryValue"]).decode()}
+    return {"DataType": raw["DataType"], "StringValue": raw.get("StringValue", "")}
 
 
 def delete(queue: Queue, messages: Sequence[Received], *, threads: int, pool: Executor) -> Iterator[Deletes]:

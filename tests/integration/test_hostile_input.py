@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from time import process_time
 from uuid import UUID
 
@@ -188,7 +189,11 @@ def outcome(message, result):
     """What is to be found in the warehouse: the row and its day, or the reason, its fields and the body."""
     if isinstance(result, dict):
         return masked(result), message.sent_at.date()
-    return result, sorted({broken.split(":")[0] for broken in result.split("; ")} - {"body"}), message.body
+    fields = sorted({broken.split(":")[0] for broken in result.split("; ")} - {"body"})
+    body = message.body.encode("utf-8", "surrogatepass")
+    if len(body) > 256 * 1024:
+        return f"body: too_large; {result}", fields, (len(body), sha256(body).digest())
+    return result, fields, message.body
 
 
 def found(connection, message_ids):
@@ -199,12 +204,14 @@ def found(connection, message_ids):
         [message_ids],
     ).fetchall()
     rejected = connection.execute(
-        "select message_id, reason, fields, sealed_body from login_etl.rejected_messages where message_id = any(%s)",
+        "select message_id, reason, fields, sealed_body, body_bytes, body_sha256 "
+        "from login_etl.rejected_messages where message_id = any(%s)",
         [message_ids],
     ).fetchall()
     outcomes = {message_id: (dict(zip(FIELDS, row, strict=True)), day) for message_id, day, *row in loaded}
-    for message_id, reason, fields, sealed in rejected:
-        outcomes[message_id] = reason, fields, unseal(sealed, key=KEY, message_id=message_id)
+    for message_id, reason, fields, sealed, *described in rejected:
+        body = unseal(sealed, key=KEY, message_id=message_id)[0] if sealed else tuple(described)
+        outcomes[message_id] = reason, fields, body
     assert len(outcomes) == len(loaded) + len(rejected)
     return outcomes
 

@@ -27,6 +27,7 @@ CHECKSUMS = {
     "0011_refused_rows": "d3af72cb690473a885bdc3b5be9376d109cec6cf76ae6d8c4aca499e05bc211f",
     "0012_identities": "4ab624ac63f1e3c4e236b395cfed83b8d34cabb21362296ce7c1478ff558bf9c",
     "0013_unknown_values": "3ef2c8044f9158ff3c063c3dbe8923d29ac3128212266acfb766b70e8739b3d9",
+    "0014_large_bodies": "0ed4c6b52e1743555b776a2f7c01ada0fcecf3f0d79d998f8e0a7bf98af70df6",
 }
 NAMES = list(CHECKSUMS)
 

@@ -1,11 +1,13 @@
 """From the queue to `user_logins`, by the logic alone: real Postgres, real SQS, no Airflow."""
 
 import json
+import re
 import signal
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
+from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -30,6 +32,7 @@ from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
 from tests.support.merging import REBUILD, merge
 from tests.support.queues import left_on
 
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
 COLUMNS = "user_id, device_type, masked_ip, masked_device_id, locale, app_version, create_date, message_id"
@@ -142,6 +145,26 @@ def test_values_that_say_nothing_are_counted(sqs, queue_url, ready, drain):
     assert ready.execute(stored).fetchone() == (4, 2)
 
 
+def test_an_event_that_is_sent_twice_is_two_rows_that_the_runbook_finds(sqs, queue_url, ready, drain):
+    """SNS, EventBridge and producers repeat events under new message ids; nothing tells these from two logins."""
+    event = {"user_id": "a", "ip": "192.0.2.1", "device_id": "d"}
+    bodies = [json.dumps(event), json.dumps(event | {"ip": "192.0.2.2"})]
+    twice = sqs.send_message(QueueUrl=queue_url, MessageBody=bodies[0])["MessageId"]
+    send(sqs, queue_url, iter(bodies))
+    drain()
+    assert merge(ready).inserted == 3
+    ready.execute(  # a redelivery of the first, which is no second event
+        "insert into login_etl.staging_logins select * from login_etl.staging_logins where message_id = %s", [twice]
+    )
+    [query] = re.findall(r"```sql\n(select message_id.*?)```", RUNBOOK.read_text(), re.DOTALL)
+    [(message_id, sent_at, user, after)] = ready.execute(query.encode()).fetchall()
+    assert timedelta(0) <= after < timedelta(minutes=1)
+    alike = [row for row in rows(ready) if row[2] == next(row[2] for row in rows(ready) if row[7] == message_id)]
+    assert len(alike) == 2
+    assert alike[0][:7] == alike[1][:7]
+    assert (user, sent_at.date()) == (alike[0][0], alike[0][6])
+
+
 def test_only_bad_messages(sqs, queue_url, ready, keyring, drain):
     bodies = ["nonsense", '{"user_id": 5}', '{"user_id": "u", "ip": "1.2.3.4", "locale": []}']
     send(sqs, queue_url, iter(bodies))
@@ -156,8 +179,8 @@ def test_only_bad_messages(sqs, queue_url, ready, keyring, drain):
         ("user_id: string_type", ("user_id",)),
         ("locale: string_type", ("locale",)),
     }
-    opened = {unseal(sealed, key=keyring.key(kid), message_id=message_id) for message_id, _, _, kid, sealed in stored}
-    assert opened == set(bodies)
+    opened = [unseal(sealed, key=keyring.key(kid), message_id=message_id) for message_id, _, _, kid, sealed in stored]
+    assert {body for body, _ in opened} == set(bodies)
 
 
 def test_values_that_postgres_reads_in_a_way_of_its_own(sqs, queue_url, ready, drain):

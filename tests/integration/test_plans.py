@@ -30,7 +30,7 @@ IN_A_RUN = {
     },
     "batches/insert_rejected": {
         "message_id": UUID(int=1), "batch_id": 1, "sent_at": NOW, "receive_count": 1, "reason": "body: json_invalid",
-        "fields": [], "kid": "k", "sealed_body": b"",
+        "fields": [], "kid": "k", "sealed_body": b"", "body_bytes": None, "body_sha256": None,
     },
     "batches/mark_replayed": {"batch_id": 1, "message_ids": [UUID(int=number) for number in range(10)]},
     "batches/merge_rows": {"batch_id": 19_990, "staged_on": NOW.date(), "message_ids": None, "refused": []},
@@ -51,6 +51,7 @@ IN_A_RUN = {
         "after": NOW - DAY, "after_id": UUID(int=0), "start": NOW - DAY, "stop": NOW, "rules": None, "messages": 1000,
         "bytes": 1000,
     },
+    "batches/sealed_by_day": {"days": 7},
     "warehouse/staged_day": {"day": (NOW - 3 * DAY).date()},
     "batches/staged_range": {},
     "batches/unmerged_batches": {},
@@ -100,6 +101,9 @@ insert into login_etl.rejected_messages (message_id, batch_id, sent_at, receive_
 select gen_random_uuid(), n, now(), 1, 'body: json_invalid', '{}', 'k',
     case when n > 49000 then repeat('s', 100)::bytea end, now() - (50000 - n) * interval '60 days' / 50000
 from generate_series(1, 50000) as n;
+
+update login_etl.rejected_messages set body_bytes = 1, body_sha256 = repeat('s', 32)::bytea
+where sealed_body is null and batch_id % 50 = 0;
 
 insert into login_etl.refused_rows (batch_id, message_id, staged_on, reason)
 select n, gen_random_uuid(), current_date, 'CheckViolation' from generate_series(1, 20000) as n;

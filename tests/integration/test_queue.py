@@ -110,6 +110,7 @@ def test_a_receive_asks_for_all_that_is_needed(sqs, queue_url, pool, stubbed):
         "WaitTimeSeconds": 1,
         "VisibilityTimeout": 120,
         "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
+        "MessageAttributeNames": ["All"],
     }
     stubbed.add_response("receive_message", {}, expected)
     assert take(sqs, queue_url, pool) == []

@@ -148,7 +148,7 @@ def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
 def test_the_queries_of_the_runbook_run(warehouse):
     prepare_warehouse(warehouse)
     queries = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
-    assert len(queries) == 3
+    assert len(queries) == 4
     for query in queries:
         assert warehouse.execute(query.encode()).fetchall() == []
 

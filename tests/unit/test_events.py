@@ -1,10 +1,13 @@
 import json
 from argparse import ArgumentTypeError
 from collections import Counter
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
 from include.events.login import RejectedMessage, parse
+from include.events.message import Message
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, number_of_events, sample_events
 
 
@@ -28,7 +31,7 @@ def test_a_hundred_events_have_the_known_shape():
     logins, rejects = [], []
     for body in sample_events(100, 1):
         try:
-            logins.append(parse(body))
+            logins.append(parse(Message(UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC), 1, body)))
         except RejectedMessage as reject:
             rejects.append(reject.reason)
     assert rejects == ["user_id: missing"]

@@ -1,11 +1,15 @@
 import json
+from datetime import UTC, datetime
 from itertools import product
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from include.events.login import Login, RejectedMessage, parse
+from include.events import login
+from include.events.login import Login, RejectedMessage
+from include.events.message import Message
 
 EVENT = {
     "user_id": "424cdd21-063a-43a7-b91b-7ca1a833afae",
@@ -17,6 +21,10 @@ EVENT = {
 }
 LENGTHS = {"user_id": 128, "device_type": 32, "ip": 256, "locale": 32, "device_id": 256}
 OPTIONAL = [name for name in EVENT if name != "user_id"]
+
+
+def parse(body):
+    return login.parse(Message(UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC), 1, body))
 
 
 def rejected(body):
@@ -163,14 +171,14 @@ events = st.fixed_dictionaries(
 @example('{"detail-type": {}, "detail": []}')
 def test_nothing_but_a_login_or_a_rejection_comes_of_any_text(body):
     try:
-        login = parse(body)
+        event = parse(body)
     except RejectedMessage as reject:
         assert reject.reason
         assert set(reject.fields) <= {*EVENT, "Message", "detail", "Type"}
     else:
-        assert 1 <= len(login.user_id) <= 128
+        assert 1 <= len(event.user_id) <= 128
         for name, length in LENGTHS.items():
-            text = getattr(login, name) or ""
+            text = getattr(event, name) or ""
             assert len(text) <= length
             assert "\0" not in text
             text.encode()

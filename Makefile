@@ -21,14 +21,14 @@ $(INSTALLED): requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes $(LOCKED) >&2
 	@touch $@
 
-run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 SEED=1 VERBOSE=1)
-	@$(BIN)/python -m sandbox run --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(if $(VERBOSE),--verbose)
+run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 SEED=1 FORMS=1 VERBOSE=1)
+	@$(BIN)/python -m sandbox run --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(if $(FORMS),--forms) $(if $(VERBOSE),--verbose)
 
 ui: $(INSTALLED) ## Run Airflow with its UI and the local servers until Ctrl-C
 	@$(BIN)/python -m sandbox ui
 
-seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100 SEED=1)
-	@$(BIN)/python -m sandbox seed --events $(EVENTS) $(if $(SEED),--seed $(SEED))
+seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100 SEED=1; FORMS=1: a login in each form)
+	@$(BIN)/python -m sandbox seed --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(if $(FORMS),--forms)
 
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
 	@$(BIN)/python -m sandbox env

@@ -17,7 +17,7 @@ from random import SystemRandom
 from dotenv import dotenv_values
 from rich.console import Console
 
-from sandbox import airflow, events, report, servers
+from sandbox import airflow, events, forms, report, servers
 from sandbox.environment import airflow_environment
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
@@ -98,6 +98,9 @@ def _send(local: servers.Servers, arguments: argparse.Namespace) -> None:
         seed = SystemRandom().randrange(10**6) if arguments.seed is None else arguments.seed
         with _step(f"Sending {arguments.events} sample events (seed {seed})"):
             events.send(local.client(), local.queue_url, events.sample_events(arguments.events, seed))
+    if arguments.forms:
+        with _step("Sending a login in each form that is known, and what is none"):
+            events.send(local.client(), local.queue_url, forms.forms())
 
 
 @contextmanager
@@ -125,6 +128,7 @@ def main() -> None:
         if command in (run, ui, seed):
             sub.add_argument("--events", type=events.number_of_events, default=100)
             sub.add_argument("--seed", type=int, help="the same seed gives the same events")
+            sub.add_argument("--forms", action="store_true", help="also send a login in each form that is known")
         if command is run:
             sub.add_argument("--verbose", action="store_true", help="show Airflow's own output")
     arguments = parser.parse_args()

@@ -71,9 +71,11 @@ def test_a_shell_for_plain_airflow_commands(home):
     assert all(f"\n{command}\n" in README for command in commands)
     set_up, test, stop = commands
     [backfill] = re.findall(r"^airflow backfill create .*$", RUNBOOK, re.MULTILINE)
-    script = [set_up, "make seed EVENTS=20", test, "airflow dags reserialize", f"{backfill} --dry-run", stop]
+    script = [set_up, "make seed EVENTS=20 FORMS=1", test, "airflow dags reserialize", f"{backfill} --dry-run", stop]
     done = shell(home, "\n".join(script))
-    assert "batch 1: received 10, staged 10, rejected 0, deleted 10" in done.stdout
+    assert re.search("batch 1: received 10, staged [0-9]+, rejected [0-9]+, deleted 10", done.stdout)
+    assert re.search("body: unknown_envelope +2", done.stdout)
+    assert "body: too_large; body: not_an_object" in done.stdout
     assert "2026-01-31 10:55" in done.stdout
 
 

@@ -9,6 +9,7 @@ import pytest
 from include.events.login import RejectedMessage, parse
 from include.events.message import Message
 from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, number_of_events, sample_events
+from sandbox.forms import forms
 
 
 def test_the_same_seed_gives_the_same_events():
@@ -40,6 +41,29 @@ def test_a_hundred_events_have_the_known_shape():
     for field, groups in (("device_id", SHARED_DEVICES), ("ip", SHARED_ADDRESSES)):
         counts = Counter(getattr(login, field) for login in logins)
         assert sorted((size for size in counts.values() if size > 1), reverse=True) == list(groups)
+
+
+def test_forms_are_logins_of_few_clients_or_are_rejected_with_a_reason(keyring):
+    logins, rejects = [], []
+    for body in forms():
+        try:
+            logins.append(parse(Message(UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC), 1, body)))
+        except RejectedMessage as reject:
+            rejects.append(reject.reason)
+    masks = Counter(keyring.mask(login.ip, field="ip") for login in logins if login.ip is not None)
+    assert sorted(masks.values()) == [1, 1, 5, 5, 11]
+    ids = [login.device_id for login in logins if login.device_id is not None]
+    devices = Counter(keyring.mask(device, field="device_id") for device in ids)
+    assert sorted(devices.values()) == [2, 11]
+    assert masks[None] == devices[None] == 11
+    assert rejects == [
+        "body: unknown_envelope",
+        "body: unknown_envelope",
+        "user_id: missing",
+        "ip: string_type",
+        "body: json_invalid",
+        "body: not_an_object",
+    ]
 
 
 def test_an_event_has_the_exercises_fields():

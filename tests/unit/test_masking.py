@@ -3,16 +3,57 @@ import ipaddress
 import re
 import secrets
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from include.failures import SetupError
-from include.privacy.masking import Keyring, canonical_address, canonical_form, is_address, read_keyring
+from include.privacy.masking import STAND_FOR_NULL, Keyring, canonical_address, canonical_form, is_address, read_keyring
 
 DOCS = Path(__file__).parents[2] / "docs" / "masking.md"
 KEY_1, KEY_2 = bytes(range(100, 132)), bytes(range(150, 190))
+
+
+FROZEN_ADDRESSES = {
+    "203.0.113.7": "203.0.113.7",
+    " 203.0.113.7\n": "203.0.113.7",
+    "203.0.113.7:51234": "203.0.113.7",
+    "::ffff:203.0.113.7": "203.0.113.7",
+    "::FFFF:cb00:7107": "203.0.113.7",
+    "[::ffff:203.0.113.7]:443": "203.0.113.7",
+    "::203.0.113.7": "::cb00:7107",
+    "64:ff9b::203.0.113.7": "64:ff9b::cb00:7107",
+    "2001:DB8:0:0:0:0:0:7": "2001:db8::7",
+    "[2001:db8::7]": "2001:db8::7",
+    "[2001:db8::7]:443": "2001:db8::7",
+    "2001:db8::7%eth0": "2001:db8::7",
+    "[fe80::1%eth0]:443": "fe80::1",
+    "[2001:db8::7": "[2001:db8::7",
+    "[203.0.113.7]:80": "203.0.113.7",
+    "203.0.113.7:123456": "203.0.113.7:123456",
+    "203.0.113.7:http": "203.0.113.7:http",
+    "203.0.113.07": "203.0.113.07",
+    "203.0.113.7, 198.51.100.2": "203.0.113.7, 198.51.100.2",
+    "Host.Example:80": "Host.Example:80",
+    "UNKNOWN": None,
+    "0.0.0.0:80": None,
+    "[::]:443": None,
+    "::ffff:0.0.0.0": None,
+}
+FROZEN_DEVICES = {
+    "593-47-5928": "593-47-5928",
+    " 593-47-5928 ": "593-47-5928",
+    "7C9E6679-7425-40DE-944B-E07FC1F90AE7": "7c9e6679-7425-40de-944b-e07fc1f90ae7",
+    "7C9E6679742540DE944BE07FC1F90AE7": "7C9E6679742540DE944BE07FC1F90AE7",
+    "{7C9E6679-7425-40DE-944B-E07FC1F90AE7}": "{7C9E6679-7425-40DE-944B-E07FC1F90AE7}",
+    "ABC": "ABC",
+    "203.0.113.7:80": "203.0.113.7:80",
+    "Null": None,
+    "N/A": None,
+    "0.0.0.0": None,
+}
 
 
 def encoded(*keys):
@@ -77,6 +118,18 @@ def test_a_client_has_one_mask_however_its_address_is_handed_on(address, port, z
     canonical = {canonical_form(form, field="ip") for form in forms}
     assert len(canonical) == 1
     assert all(form is None or is_address(form) for form in canonical)
+
+
+def test_the_canonical_forms_are_frozen():
+    """Whoever changes one changes masks that are stored already, here and in other systems."""
+    assert {
+        "ip": [canonical_form(text, field="ip") for text in FROZEN_ADDRESSES],
+        "device_id": [canonical_form(text, field="device_id") for text in FROZEN_DEVICES],
+    } == {"ip": list(FROZEN_ADDRESSES.values()), "device_id": list(FROZEN_DEVICES.values())}
+    nothing = {"", "null", "none", "undefined", "unknown", "nan", "n/a", "0.0.0.0", "::", str(UUID(int=0))}
+    assert nothing == STAND_FOR_NULL
+    published = DOCS.read_text()
+    assert all(f"`{text}`" in published for text in nothing - {"", str(UUID(int=0))})
 
 
 @given(st.uuids())

@@ -13,7 +13,8 @@ nothing is lost, and nothing is there twice, whatever is retried.
 * **`check_run` failed**: what can be loaded is loaded. Rows that the table refuses wait until it takes them.
 * **Counts** are in the view `login_etl.history`, the log of `check_run` and the asset's events.
 
-Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable `user_logins_queue_url`.
+Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable with the queue's URL,
+`user_logins_queue_url`. Another queue is another line in `QUEUES` in this file: a DAG, and accounts, of its own.
 """
 
 from datetime import timedelta
@@ -24,76 +25,74 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
 from include.assets import USER_LOGINS
-from include.connections import AWS
 from include.events.message import Origin, Run
 from include.params import DRAIN_FORM, MAX_SECONDS, QUEUE_URL, rebuild_window, variable
 from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
 
+QUEUES = {"user_logins": QUEUE_URL}  # DAG: the variable with the URL of its queue
 
-@dag(
-    schedule=CronDataIntervalTimetable("*/5 * * * *", timezone="UTC"),  # a backfill needs intervals with width
-    start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
-    catchup=False,
-    max_active_runs=1,
-    default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
-    params=DRAIN_FORM,
-    tags=["sqs", "logins", "pii"],
-    doc_md=__doc__,
-)
-def user_logins():
-    @task
-    def check_setup(queue_url, params=None, dag_run=None):
-        return pipeline.check_setup(queue_url, source=params["source"], window=rebuild_window(dag_run, params))
 
-    @task
-    def plan_drain(queue_url, params=None):
-        return pipeline.plan_drain(queue_url, max_messages=params["max_messages"], max_workers=params["max_workers"])
-
-    @task(
-        **DRAIN_RETRIES,
-        execution_timeout=timedelta(seconds=MAX_SECONDS + 600),
-        map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
+def drain(dag_id: str, queue_variable: str) -> None:
+    @dag(
+        dag_id=dag_id,
+        schedule=CronDataIntervalTimetable("*/5 * * * *", timezone="UTC"),  # a backfill needs intervals with width
+        start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
+        catchup=False,
+        max_active_runs=1,
+        default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
+        params=DRAIN_FORM,
+        tags=["sqs", "logins", "pii"],
+        doc_md=__doc__,
     )
-    def drain_and_mask(share, queue_url, params=None, ti=None):
-        run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
-        origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)
-        return pipeline.drain_and_mask(share, queue_url, origin=origin, seconds=params["max_seconds"])
+    def user_logins():
+        @task
+        def check_setup(configured, params=None, dag_run=None):
+            window = rebuild_window(dag_run, params)
+            return pipeline.check_setup(configured, named=queue_variable, source=params["source"], window=window)
 
-    @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
-    def merge_user_logins(params=None, dag_run=None, outlet_events=None):
-        run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
-        counts = pipeline.merge_user_logins(run, window=window)
-        if not counts["inserted"] and not counts["rebuilt"]:
-            raise AirflowSkipException("nothing new")  # a skipped task emits no asset event
-        outlet_events[USER_LOGINS].extra = counts
-        return counts
+        @task
+        def plan_drain(queue_url, params=None):
+            messages, workers = params["max_messages"], params["max_workers"]
+            return pipeline.plan_drain(queue_url, max_messages=messages, max_workers=workers)
 
-    @task(trigger_rule="none_failed")
-    def check_run(queue_url, drained, params=None, dag_run=None):
-        pipeline.check_run(
-            Run(dag_run.dag_id, dag_run.run_id),
-            params["source"],
-            queue_url,
-            drained=drained[:] if drained else [],
-            window=rebuild_window(dag_run, params),
-            max_rejected_percent=params["max_rejected_percent"],
+        @task(
+            **DRAIN_RETRIES,
+            execution_timeout=timedelta(seconds=MAX_SECONDS + 600),
+            map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
         )
+        def drain_and_mask(share, queue_url, configured, params=None, ti=None):
+            run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
+            origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)
+            return pipeline.drain_and_mask(share, queue_url, configured, origin=origin, seconds=params["max_seconds"])
 
-    queue_url = check_setup(variable(QUEUE_URL))
-    wait_for_messages = SqsBacklogSensor(
-        task_id="wait_for_messages",
-        aws_conn_id=AWS,
-        sqs_queue=queue_url,
-        mode="reschedule",
-        poke_interval=15,
-        timeout=60,
-        soft_fail=True,
-    )
-    shares = plan_drain(queue_url)
-    wait_for_messages >> shares
-    drained = drain_and_mask.partial(queue_url=queue_url).expand(share=shares)
-    drained >> merge_user_logins() >> check_run(queue_url, drained)
+        @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
+        def merge_user_logins(params=None, dag_run=None, outlet_events=None):
+            run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
+            counts = pipeline.merge_user_logins(run, window=window)
+            if not counts["inserted"] and not counts["rebuilt"]:
+                raise AirflowSkipException("nothing new")  # a skipped task emits no asset event
+            outlet_events[USER_LOGINS].extra = counts
+            return counts
+
+        @task(trigger_rule="none_failed")
+        def check_run(queue_url, drained, params=None, dag_run=None):
+            run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
+            drained, limit = drained[:] if drained else [], params["max_rejected_percent"]
+            pipeline.check_run(run, params["source"], queue_url, drained, window=window, max_rejected_percent=limit)
+
+        configured = variable(queue_variable)
+        queue_url = check_setup(configured)
+        wait_for_messages = SqsBacklogSensor(
+            task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=60
+        )
+        shares = plan_drain(queue_url)
+        wait_for_messages >> shares
+        drained = drain_and_mask.partial(queue_url=queue_url, configured=configured).expand(share=shares)
+        drained >> merge_user_logins() >> check_run(queue_url, drained)
+
+    user_logins()
 
 
-user_logins()
+for dag_id, queue_variable in QUEUES.items():
+    drain(dag_id, queue_variable)

@@ -13,11 +13,13 @@ from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import masking_keyring, sqs_client, warehouse_connection
 from include.events.message import Origin, QueueSource, Run, Source
+from include.params import QUEUE_URL
 from include.privacy.check import check_kids
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog
-from include.sqs.check import check_queue, warn_of_dead_letters
+from include.sqs.check import check_queue
 from include.sqs.chunk import CHUNK, ChunkBounds
+from include.sqs.dead_letters import only_ours, warn_of_dead_letters
 from include.sqs.plan import Share
 from include.warehouse import partitions, retention
 from include.warehouse.adoption import narrow_key
@@ -37,11 +39,12 @@ MONTHS_AHEAD = 3
 DAYS_TO_REPLAY = 7
 
 
-def check_setup(queue_url: str, *, source: QueueSource, window: Window | None) -> str | None:
+def check_setup(configured: str, *, named: str = QUEUE_URL, source: QueueSource, window: Window | None) -> str | None:
     """Migrate, create partitions, check everything the run needs, and return the URL of the queue to drain.
 
-    A rebuild needs neither queue nor keys, and gets None. Raises SetupError, in one sentence, for
-    what somebody has to fix, and ConnectionError for a server that does not answer.
+    `configured` is the queue's URL, from the variable `named`. A rebuild needs neither queue nor keys, and gets None.
+    Raises SetupError, in one sentence, for what somebody has to fix, and ConnectionError for a server that does not
+    answer.
     """
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
@@ -52,7 +55,7 @@ def check_setup(queue_url: str, *, source: QueueSource, window: Window | None) -
         check_kids(warehouse, keyring)
         check_staging(warehouse, keyring)
         warn_of_identity(warehouse)
-    return check_queue(sqs_client(), queue_url, source)
+    return check_queue(sqs_client(), configured, source, named)
 
 
 def plan_drain(queue_url: str | None, *, max_messages: int, max_workers: int) -> list[Share]:
@@ -62,9 +65,18 @@ def plan_drain(queue_url: str | None, *, max_messages: int, max_workers: int) ->
 
 
 def drain_and_mask(
-    share: Share, queue_url: str, *, origin: Origin, seconds: float, bounds: ChunkBounds = CHUNK
+    share: Share,
+    queue_url: str,
+    configured: str | None = None,
+    *,
+    origin: Origin,
+    seconds: int,
+    bounds: ChunkBounds = CHUNK,
 ) -> dict[str, int]:
-    """Drain one share into staging and return its counts."""
+    """Drain one share into staging and return its counts.
+
+    `configured` is the URL in the variable; where `queue_url` is that queue's dead-letter queue, no other's are taken.
+    """
     _leave_no_core_file()
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
@@ -72,6 +84,8 @@ def drain_and_mask(
         check_kids(warehouse, keyring)
         check_staging(warehouse, keyring)
         queue = Queue(sqs_client(), queue_url)
+        if configured and origin.source == "dead_letter_queue":
+            queue = only_ours(queue, Queue(queue.client, configured), seconds=seconds)
         return drain.drain_and_mask(queue, warehouse, keyring, origin=origin, seconds=seconds, bounds=bounds, **share)
 
 
@@ -101,8 +115,8 @@ def check_run(
     run: Run,
     source: Source,
     queue_url: str | None = None,
+    drained: Iterable[Mapping[str, int]] = (),
     *,
-    drained: Iterable[Mapping[str, int]],
     window: Window | None = None,
     max_rejected_percent: int = 100,
 ) -> None:

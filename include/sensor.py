@@ -7,7 +7,7 @@ from typing import Any
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk import Context
 
-from include.connections import sqs_client
+from include.connections import AWS, sqs_client
 from include.sqs.calls import Queue, backlog
 
 
@@ -19,12 +19,14 @@ class SqsBacklogSensor(SqsSensor):
     of 0 each of its looks counts as a receive, and moves good messages towards the dead-letter
     queue. This one asks for the queue's approximate number of messages, by the client of all other steps.
 
-    Without a queue (`sqs_queue` is None) there is nothing to wait for.
+    Between looks it takes no worker's place; a queue that stays empty is no failure, but the tasks behind it are
+    skipped. Without a queue (`sqs_queue` is None) there is nothing to wait for.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         # Pinned: [operators] default_deferrable would bring the parent's trigger back.
-        super().__init__(**kwargs | {"deferrable": False})
+        arguments: dict[str, Any] = {"mode": "reschedule", "soft_fail": True} | kwargs
+        super().__init__(**arguments | {"aws_conn_id": AWS, "deferrable": False})
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - the parent's signature
         """Whether the queue has messages; the parent's `poke` is what takes and deletes them."""

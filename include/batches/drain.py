@@ -19,8 +19,9 @@ from include.batches.staging import Batch, stage
 from include.events.login import Login, RejectedMessage, parse
 from include.events.message import Message, Origin
 from include.privacy.masking import Keyring
-from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS, Deletes, Queue, Received, delete, receive_once
+from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS, Deletes, Queue, Received, delete
 from include.sqs.chunk import CHUNK, ChunkBounds
+from include.sqs.consumer import Consumer
 from include.sqs.receiver import receive
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -69,27 +70,27 @@ def drain_and_mask(
     totals = Counter(dict.fromkeys(counts.DRAINED, 0))
     deadline = monotonic() + seconds
     staged: deque[Staged] = deque()
-    first = receive_once(queue, min(CALL_SIZE, messages)) if monotonic() < deadline else []
-    more = messages - len(first) if first else 0
-    with (
-        ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool,
-        closing(receive(queue, limit=more, deadline=deadline, threads=threads, pool=pool, bounds=bounds)) as chunks,
-    ):
-        try:
-            for chunk in map(in_time, chain([first], chunks)):
-                if not chunk:
-                    continue
-                batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
-                staged.append(Staged(batch, delete(queue, chunk, threads=threads, pool=pool)))
-                # A FIFO queue shows nothing more of a message group until what it has shown is deleted.
-                while len(staged) > (0 if queue.is_fifo or chunk[0] is first[0] else 1):
+    with closing(Consumer(queue)) as consumer, ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool:
+        first = consumer.receive(min(CALL_SIZE, messages)) if monotonic() < deadline else []
+        more = messages - len(first) if first else 0
+        with closing(
+            receive(consumer, limit=more, deadline=deadline, threads=threads, pool=pool, bounds=bounds)
+        ) as chunks:
+            try:
+                for chunk in map(in_time, chain([first], chunks)):
+                    if not chunk:
+                        continue
+                    batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
+                    staged.append(Staged(batch, delete(queue, chunk, threads=threads, pool=pool)))
+                    # A FIFO queue shows nothing more of a message group until what it has shown is deleted.
+                    while len(staged) > (0 if queue.is_fifo or chunk[0] is first[0] else 1):
+                        totals.update(finish(connection, staged.popleft()))
+                while staged:
                     totals.update(finish(connection, staged.popleft()))
-            while staged:
-                totals.update(finish(connection, staged.popleft()))
-        except BaseException:
-            chunks.close()
-            finish_after_a_failure(connection, staged)
-            raise
+            except BaseException:
+                chunks.close()
+                finish_after_a_failure(connection, staged)
+                raise
     return dict(totals)
 
 

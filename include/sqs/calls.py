@@ -24,6 +24,8 @@ from include.sqs.errors import DENIED, error_name, raising_setup_errors, setup_e
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import (
+        ChangeMessageVisibilityBatchRequestEntryTypeDef,
+        ChangeMessageVisibilityBatchResultTypeDef,
         DeleteMessageBatchRequestEntryTypeDef,
         DeleteMessageBatchResultTypeDef,
         MessageAttributeValueOutputTypeDef,
@@ -39,14 +41,20 @@ WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty ans
 # queue in two minutes. What has waited for half of it is not staged any more.
 VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
+MADE_UP_HANDLE = "made-up-handle"  # with which a call shows whether it is allowed
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue, and the client that asks it. Threads may share both."""
+    """A queue, and the client that asks it. Threads may share both.
+
+    `only_from` is the ARN of the queue whose dead letters are ours, of a dead-letter queue that others share.
+    """
 
     client: SQSClient
     url: str
+    hidden_seconds: int = VISIBILITY_SECONDS
+    only_from: str | None = None
 
     @property
     def is_fifo(self) -> bool:
@@ -56,10 +64,14 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class Received(Message):
-    """A message that SQS hides from others until `expires_at`, on the monotonic clock."""
+    """A message that SQS hides from others until `expires_at`, on the monotonic clock.
+
+    `moved_from` is the ARN of the queue from which SQS moved it to this one, where that was asked for.
+    """
 
     expires_at: float
     receipt_handle: str = field(repr=False)
+    moved_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +103,12 @@ def receive_once(queue: Queue, size: int) -> list[Received]:
         "QueueUrl": queue.url,
         "MaxNumberOfMessages": size,
         "WaitTimeSeconds": WAIT_SECONDS,
-        "VisibilityTimeout": VISIBILITY_SECONDS,
+        "VisibilityTimeout": queue.hidden_seconds,
         "MessageSystemAttributeNames": ["SentTimestamp", "ApproximateReceiveCount"],
         "MessageAttributeNames": ["All"],
     }
+    if queue.only_from:
+        call["MessageSystemAttributeNames"] = ["SentTimestamp", "ApproximateReceiveCount", "DeadLetterQueueSourceArn"]
     if queue.is_fifo:
         # When the answer is lost, botocore's next try gets the same messages, instead of a group that is locked
         # until they time out.
@@ -110,7 +124,7 @@ def receive_once(queue: Queue, size: int) -> list[Received]:
 
 def _received(queue: Queue, call: ReceiveMessageRequestTypeDef) -> list[Received] | None:
     """The messages of one receive call; None where the answer cannot be read."""
-    expires_at = monotonic() + VISIBILITY_SECONDS  # SQS starts to hide a message no earlier than now
+    expires_at = monotonic() + queue.hidden_seconds  # SQS starts to hide a message no earlier than now
     with raising_setup_errors(queue.url):
         try:
             return [_message(raw, expires_at) for raw in queue.client.receive_message(**call).get("Messages", [])]
@@ -129,6 +143,7 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
         body=raw["Body"],
         attributes={name: _attribute(value) for name, value in raw.get("MessageAttributes", {}).items()},
         receipt_handle=raw["ReceiptHandle"],
+        moved_from=attributes.get("DeadLetterQueueSourceArn"),
     )
 
 
@@ -194,7 +209,24 @@ def delete_once(queue: Queue, handles: list[str]) -> DeleteMessageBatchResultTyp
     ]
     with raising_setup_errors(queue.url):
         answer = queue.client.delete_message_batch(QueueUrl=queue.url, Entries=entries)
+    _raise_if_denied(queue, "DeleteMessageBatch", answer)
+    return answer
+
+
+def show_again(queue: Queue, handles: list[str]) -> None:
+    """Ask once to let at most ten messages be received again at once; SetupError where that is not allowed."""
+    entries: list[ChangeMessageVisibilityBatchRequestEntryTypeDef] = [
+        {"Id": str(index), "ReceiptHandle": handle, "VisibilityTimeout": 0} for index, handle in enumerate(handles)
+    ]
+    with raising_setup_errors(queue.url):
+        answer = queue.client.change_message_visibility_batch(QueueUrl=queue.url, Entries=entries)
+    _raise_if_denied(queue, "ChangeMessageVisibilityBatch", answer)
+
+
+def _raise_if_denied(
+    queue: Queue, operation: str, answer: DeleteMessageBatchResultTypeDef | ChangeMessageVisibilityBatchResultTypeDef
+) -> None:
+    """Raise SetupError where SQS answered 200 and denied it for an entry."""
     for failure in answer.get("Failed", []):
         if failure["Code"] in DENIED:
-            raise setup_error(queue.url, "DeleteMessageBatch", failure["Code"])
-    return answer
+            raise setup_error(queue.url, operation, failure["Code"])

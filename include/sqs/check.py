@@ -6,13 +6,13 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as EndpointError
+from botocore.exceptions import HTTPClientError
 
 from include.events.message import QueueSource
 from include.failures import SetupError
-from include.sqs.calls import Queue, backlog, delete_once
-from include.sqs.errors import error_name, raising_setup_errors
+from include.sqs.calls import MADE_UP_HANDLE, Queue, delete_once
+from include.sqs.dead_letters import attributes_of, dead_letter_queue, only_ours, warn_of_dead_letters
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -20,26 +20,25 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 MIN_RECEIVES = 3  # a message is received again after a crash and after a failed delete
-MADE_UP_HANDLE = "made-up-handle"
 
 
-def check_queue(sqs: SQSClient, configured: str, source: QueueSource) -> str:
+def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str = "user_logins_queue_url") -> str:
     """The URL of the queue that this run drains, once it is known to exist and to allow deletes.
 
-    `configured` is the variable user_logins_queue_url. Raises SetupError for what somebody has to
-    fix and ConnectionError for an endpoint that does not answer; warns of a redrive policy that
-    is missing or that would dead-letter good messages.
+    `configured` is its URL, or that of the queue whose dead letters are drained, in the variable `named`. Raises
+    SetupError for what somebody has to fix and ConnectionError for an endpoint that does not answer; warns of a
+    redrive policy that is missing or that would dead-letter good messages.
     """
     if not configured.startswith(("http://", "https://")):
         raise SetupError(
-            "variable user_logins_queue_url is not set to the URL of a queue: set it to, for example, "
+            f"variable {named} is not set to the URL of a queue: set it to, for example, "
             "https://sqs.eu-west-1.amazonaws.com/123456789012/login-queue"
         )
     try:
         queue = Queue(sqs, configured)
-        attributes = _attributes(queue)
+        attributes = attributes_of(queue)
         if source == "dead_letter_queue":
-            queue = _dead_letter_queue(queue, attributes)
+            queue = only_ours(dead_letter_queue(queue, attributes), queue, seconds=0)
         else:
             _warn_of_risks(attributes)
             warn_of_dead_letters(queue, attributes)
@@ -50,61 +49,6 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource) -> str:
             "and config_kwargs, and the network between"
         ) from None
     return queue.url
-
-
-def _attributes(queue: Queue) -> dict[str, str]:
-    """All of the queue's attributes, by name."""
-    with raising_setup_errors(queue.url):
-        answer = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
-    return {str(name): value for name, value in answer["Attributes"].items()}
-
-
-def _dead_letter_queue(queue: Queue, attributes: dict[str, str]) -> Queue:
-    """The queue that the redrive policy names; SetupError where there is none, or none that can be drained."""
-    if queue.is_fifo or attributes.get("FifoQueue") == "true":
-        raise SetupError(
-            "param source: the dead-letter queue of a FIFO queue cannot be drained, because SQS resets the sent "
-            "time there, and what was loaded already would not be recognised: run with source=queue"
-        )
-    if "RedrivePolicy" not in attributes:
-        raise SetupError(
-            f"param source: {queue.url} has no redrive policy, so there is no dead-letter queue to drain: "
-            "run with source=queue"
-        )
-    return _redrive_target(queue, attributes)
-
-
-def _redrive_target(queue: Queue, attributes: dict[str, str]) -> Queue:
-    """The queue to which the redrive policy moves messages."""
-    # arn:aws:sqs:region:account:name
-    account, name = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].split(":")[-2:]
-    with raising_setup_errors(name):
-        answer = queue.client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
-    return Queue(queue.client, answer["QueueUrl"])
-
-
-def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None) -> None:
-    """Log how many messages are in the queue's dead-letter queue, and what to do, where there are any.
-
-    No error where they cannot be counted: the run needs no right on that queue.
-    """
-    try:
-        attributes = attributes or _attributes(queue)
-        if "RedrivePolicy" not in attributes:
-            return
-        target = _redrive_target(queue, attributes)
-        waiting = backlog(target)
-    except (SetupError, ClientError, BotoCoreError) as error:
-        log.info("dead letters are not counted: %s", error if isinstance(error, SetupError) else error_name(error))
-        return
-    if waiting:
-        log.warning(
-            "about %d messages are in the dead-letter queue %s, because they were received too often without being "
-            "deleted: fix what failed, then %s",
-            waiting,
-            target.url,
-            "see docs/runbook.md" if queue.is_fifo else "run with source=dead_letter_queue",
-        )
 
 
 def _warn_of_risks(attributes: dict[str, str]) -> None:

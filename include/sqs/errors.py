@@ -59,7 +59,10 @@ def setup_error(subject: str, operation: str, code: str) -> SetupError:
     elif code.startswith("Kms"):
         fix = "check the key that encrypts it"
     elif "Queue" in code or code == "InvalidAddress":
-        fix = "check the variable user_logins_queue_url, and region_name and endpoint_url in connection aws_sqs"
+        fix = (
+            "check the queue's URL in its variable, such as user_logins_queue_url, and region_name and endpoint_url in "
+            "connection aws_sqs"
+        )
     else:
         fix = "check login, password and region_name in connection aws_sqs"
     return SetupError(f"AWS answered {code} to {operation} on {subject}: {fix}")

@@ -21,14 +21,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import partial
 from queue import Empty, SimpleQueue
 from sys import getsizeof
 from threading import Lock
 from time import monotonic
 
-from include.sqs.calls import CALL_SIZE, Queue, Received, receive_once
+from include.sqs.calls import CALL_SIZE, Received
 from include.sqs.chunk import CHUNK, Chunk, ChunkBounds
+from include.sqs.consumer import Consumer
 
 CHUNKS_AHEAD = 2  # so that no thread has to wait while the caller stages one
 
@@ -87,7 +87,7 @@ class State:
 
 
 def receive(
-    queue: Queue, *, limit: int, deadline: float, threads: int, pool: Executor, bounds: ChunkBounds = CHUNK
+    consumer: Consumer, *, limit: int, deadline: float, threads: int, pool: Executor, bounds: ChunkBounds = CHUNK
 ) -> Generator[list[Received], None, None]:
     """Yield chunks of messages until `limit` of them, `deadline` (monotonic seconds) or an empty queue.
 
@@ -101,15 +101,14 @@ def receive(
     A FIFO queue shows the rest of a message group only once what it has shown is deleted. So there an
     empty answer ends only a pass: the caller must have deleted all its chunks when it asks for the next.
     """
-    call = partial(receive_once, queue)
     while True:
-        receiver = Receiver(call, limit=limit, deadline=deadline, threads=threads, pool=pool, bounds=bounds)
+        receiver = Receiver(consumer.receive, limit=limit, deadline=deadline, threads=threads, pool=pool, bounds=bounds)
         try:
             yield from receiver.chunks()
         finally:
             receiver.close()
         limit -= receiver.handed_over
-        if not queue.is_fifo or not receiver.handed_over:
+        if not consumer.queue.is_fifo or not receiver.handed_over:
             return
 
 

@@ -327,7 +327,7 @@ def test_a_queue_that_is_deleted_during_the_run(load):
         call.forward()
 
     load.proxies.sqs.fault = Fault(RECEIVE, delete_the_queue, range(1, 2))
-    with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
+    with pytest.raises(SetupError, match="such as user_logins_queue_url"):
         load.run()
     load.client.create_queue(QueueName=load.queue_url.rsplit("/", 1)[1])
     pipeline.merge_user_logins(Run("user_logins", "the next run"))

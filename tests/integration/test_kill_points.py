@@ -6,12 +6,14 @@ import re
 from datetime import UTC, datetime
 from uuid import uuid4
 
+from include.batches.merge import merged_by_run
 from include.batches.staging import stage
 from include.connections import warehouse_connection
 from include.events.login import RejectedMessage
 from include.events.message import Message, Origin, Run
 from include.privacy.masking import read_keyring
 from include.warehouse.setup import prepare_warehouse
+from sandbox.events import send
 from sandbox.servers import RIGHTS
 from tests.support.fixtures import TENS
 from tests.support.merging import merge
@@ -24,6 +26,10 @@ from tests.support.worker import Conversation, exit_code, replay_all, run, run_i
 CHANGES = re.compile(r"SQS (Receive|Delete)|Postgres (copy|insert|update|create|alter|do|with moved|with wanted)")
 EVERY_POINT = "SOAK_SECONDS" in os.environ
 INSERTED = "select (select sum(inserted) from login_etl.history), (select count(*) from public.user_logins)"
+
+OF_PARTNERS = (
+    "select sum(received), sum(inserted) from login_etl.history where dag_id = 'partner_logins' and queue = %s"
+)
 
 
 def points(said):
@@ -51,6 +57,8 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
     assert exit_code(proxies.environment, run_in_small_chunks, queue_url, "undisturbed", MESSAGES) == 0
     kill_points = points(undisturbed.said)
     assert len(kill_points) >= 40
+    partners = sqs.create_queue(QueueName=f"{queue_url.rsplit('/', 1)[1]}-partners")["QueueUrl"]
+    of_partners = 0
 
     for number, point, done in kill_points:
         with subtests.test(point=name(point, done)):
@@ -60,6 +68,10 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
             run_id = f"killed {number}-{done}"
             assert exit_code(proxies.environment, run_in_small_chunks, queue_url, run_id, MESSAGES) == -9
             show_again(sqs, queue_url, proxies.sqs.handles())
+            if EVERY_POINT or not number % 4:  # a DAG for another queue merges what was left, in a run of the same name
+                send(sqs, partners, (json.dumps({"user_id": f"partner {each}"}) for each in range(3)))
+                run(partners, run_id, 3, dag_id="partner_logins")
+                of_partners += 3
 
             run(queue_url, f"next {number}-{done}", max(1, left_on(sqs, queue_url)), bounds=TENS)
             rows = warehouse.execute(
@@ -73,6 +85,10 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
     )
     [(inserted, there)] = warehouse.execute(INSERTED).fetchall()
     assert inserted == there
+    [(received, inserted)] = warehouse.execute(OF_PARTNERS, [partners]).fetchall()
+    assert received == inserted == of_partners > 0
+    runs = warehouse.execute("select distinct merged_by from login_etl.batches").fetchall()
+    assert sum(merged_by_run(warehouse, run).inserted for (run,) in runs) == there  # each row in one account
     [(bad,)] = warehouse.execute("select count(*) from login_etl.rejected_messages").fetchall()
     assert bad == (len(kill_points) + 1) * MESSAGES // 10
     print(f"\n{len(kill_points)} kill points of a run")

@@ -20,6 +20,7 @@ from include.sqs import calls as conversation
 from include.sqs.calls import Deletes, Queue, Received, backlog, delete
 from include.sqs.check import check_queue, warn_of_dead_letters
 from include.sqs.chunk import ChunkBounds
+from include.sqs.consumer import Consumer
 from include.sqs.receiver import receive
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
@@ -40,7 +41,7 @@ def stubbed(sqs):
 
 def take(sqs, queue_url, pool, **bounds):
     bounds = {"limit": 1000, "deadline": monotonic() + 60, "threads": 1, "pool": pool} | bounds
-    return [message for chunk in receive(Queue(sqs, queue_url), **bounds) for message in chunk]
+    return [message for chunk in receive(Consumer(Queue(sqs, queue_url)), **bounds) for message in chunk]
 
 
 def delete_all(sqs, queue_url, messages, pool):
@@ -73,8 +74,9 @@ def test_never_more_than_the_limit(sqs, queue_url, pool, limit):
 def test_a_chunk_is_bounded_in_messages_and_bytes(sqs, queue_url, pool):
     send(sqs, queue_url, iter(["x" * 1000] * 40))
     call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
-    assert [len(chunk) for chunk in receive(Queue(sqs, queue_url), **call, bounds=ChunkBounds(messages=10))] == [10, 10]
-    assert [len(chunk) for chunk in receive(Queue(sqs, queue_url), **call, bounds=ChunkBounds(bytes=9_000))] == [10, 10]
+    consumer = Consumer(Queue(sqs, queue_url))
+    assert [len(chunk) for chunk in receive(consumer, **call, bounds=ChunkBounds(messages=10))] == [10, 10]
+    assert [len(chunk) for chunk in receive(consumer, **call, bounds=ChunkBounds(bytes=9_000))] == [10, 10]
 
 
 def test_a_chunk_is_handed_over_before_it_is_old(sqs, queue_url, pool):
@@ -85,7 +87,8 @@ def test_a_chunk_is_handed_over_before_it_is_old(sqs, queue_url, pool):
 
     send(sqs, queue_url, iter(["x"] * 20))
     call = {"limit": 20, "deadline": monotonic() + 60, "threads": 1, "pool": pool}
-    assert [len(chunk) for chunk in receive(Queue(Slow(), queue_url), **call, bounds=ChunkBounds(seconds=0.4))] == [
+    consumer = Consumer(Queue(Slow(), queue_url))
+    assert [len(chunk) for chunk in receive(consumer, **call, bounds=ChunkBounds(seconds=0.4))] == [
         10,
         10,
     ]
@@ -131,7 +134,7 @@ def test_what_waits_for_the_caller_is_bounded(queue_url, pool, size):
 
     bounds = ChunkBounds(messages=200, bytes=80 * 2**16)
     call = {"limit": 10**6, "deadline": monotonic() + 60, "threads": 4, "pool": pool, "bounds": bounds}
-    with closing(receive(Queue(Endless(), queue_url), **call)) as chunks:
+    with closing(receive(Consumer(Queue(Endless(), queue_url)), **call)) as chunks:
         taken = 0
         for _ in range(3):
             taken += len(next(chunks))
@@ -267,7 +270,7 @@ def test_a_variable_that_is_no_url_is_refused(sqs, configured):
 
 
 def test_a_queue_that_is_not_there_is_a_setup_error(sqs, queue_url):
-    with pytest.raises(SetupError, match="check the variable user_logins_queue_url"):
+    with pytest.raises(SetupError, match="such as user_logins_queue_url"):
         check_queue(sqs, queue_url + "-not-there", "queue")
 
 
@@ -331,7 +334,7 @@ class Scripted:
 
 def receive_all(client, pool, **options):
     call = {"limit": 2_000, "deadline": monotonic() + 60, "threads": 4, "pool": pool} | options
-    return sum(len(chunk) for chunk in receive(Queue(client, "made-up"), **call))
+    return sum(len(chunk) for chunk in receive(Consumer(Queue(client, "made-up")), **call))
 
 
 def test_an_empty_answer_while_others_find_messages_is_not_the_end(pool):
@@ -368,7 +371,7 @@ def test_the_first_answer_is_awaited_before_others_are_asked_for(pool):
 def test_closing_ends_the_receiving(pool):
     client = Scripted(lambda number, asked: (asked, 10))
     with closing(
-        receive(Queue(client, "made-up"), limit=10**6, deadline=monotonic() + 60, threads=4, pool=pool)
+        receive(Consumer(Queue(client, "made-up")), limit=10**6, deadline=monotonic() + 60, threads=4, pool=pool)
     ) as chunks:
         next(chunks)
     sleep(0.2)

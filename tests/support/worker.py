@@ -17,12 +17,12 @@ processes.set_forkserver_preload(
 )
 
 
-def run(queue_url, run_id, messages, bounds=CHUNK):
+def run(queue_url, run_id, messages, bounds=CHUNK, dag_id="user_logins"):
     """Set up, plan, drain so many messages, merge; by the connections in the environment."""
     url = pipeline.check_setup(queue_url, source="queue", window=None)
     pipeline.plan_drain(url, max_messages=messages, max_workers=1)
     share = {"messages": messages, "threads": 1}
-    one = Origin(Run("user_logins", run_id), 0, 1, datetime.now(UTC))
+    one = Origin(Run(dag_id, run_id), 0, 1, datetime.now(UTC), queue=url)
     counts = pipeline.drain_and_mask(share, url, origin=one, seconds=30, bounds=bounds)
     merged = pipeline.merge_user_logins(one.run)
     pipeline.check_run(one.run, "queue", url, drained=[counts])

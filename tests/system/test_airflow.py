@@ -5,7 +5,9 @@ import json
 import os
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from pathlib import Path
 
 from include.batches.drain import drain_and_mask
 from include.events.login import RejectedMessage
@@ -17,6 +19,7 @@ from sandbox.events import sample_events, send
 from sandbox.queues import DEAD_LETTERS
 from tests.support.leaks import everywhere, leaks
 
+PROJECT = Path(__file__).parents[2]
 ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")
 DEVICE = "987-65-4321"
 USER = "canary-of-a-run"  # not the one whose row another test lets Postgres's log quote
@@ -79,6 +82,45 @@ def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_wa
     raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
     secrets = {*raw, *ADDRESSES, DEVICE, key, base64.urlsafe_b64decode(key + "=").hex()}
     assert leaks(places, secrets) == []
+
+
+def test_two_queues_with_a_dag_each_at_once(empty_warehouse, environment, sqs, queue_url, tmp_path):
+    """A queue more is a line more. Each row is counted in exactly one event, whoever merges it."""
+    dags = tmp_path / "dags"
+    dags.mkdir()
+    line = 'QUEUES = {"user_logins": QUEUE_URL}'
+    text = (PROJECT / "dags" / "user_logins.py").read_text()
+    assert line in text
+    (dags / "user_logins.py").write_text(text.replace(line, line[:-1] + ', "partner_logins": "partner_queue_url"}'))
+    partners = sqs.create_queue(QueueName=f"{queue_url.rsplit('/', 1)[1]}-partners")["QueueUrl"]
+    environment |= {"AIRFLOW__CORE__DAGS_FOLDER": str(dags)}
+    missing = run_dag(environment, "partner_logins")
+    assert missing[0] == 1
+    assert "variable partner_queue_url is not set to the URL of a queue" in missing[1]
+
+    environment |= {"AIRFLOW_VAR_PARTNER_QUEUE_URL": partners}
+    send(sqs, queue_url, sample_events(100, 1))
+    send(sqs, partners, sample_events(200, 2))
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda dag: run_dag(environment, dag), ("user_logins", "partner_logins")))
+    for code, output in runs:
+        assert code == 0, output[-5000:]
+    with empty_warehouse.connect() as warehouse, empty_warehouse.connect("airflow") as metadata:
+        assert warehouse.execute("select count(*) from public.user_logins").fetchone() == (99 + 198,)
+        accounts = warehouse.execute(
+            "select dag_id, queue, received, inserted, already_there, unbalanced_batches from login_etl.history"
+        ).fetchall()
+        assert sorted(accounts) == [
+            ("partner_logins", partners, 200, 198, 0, None),
+            ("user_logins", queue_url, 100, 99, 0, None),
+        ]
+        merged_by = [run for (run,) in warehouse.execute("select distinct merged_by from login_etl.batches")]
+        events = metadata.execute(
+            "select sum((extra->>'inserted')::int) from asset_event "
+            "where source_dag_id || '/' || source_run_id = any(%s)",
+            [merged_by],
+        )
+        assert events.fetchone() == (99 + 198,)
 
 
 def test_a_run_drains_the_dead_letter_queue_when_told_to(empty_warehouse, airflow_home, sqs):

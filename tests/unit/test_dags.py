@@ -52,8 +52,10 @@ def test_every_dag_has_a_manual_an_owner_and_tags(bag):
 
 @pytest.mark.parametrize("path", sorted((PROJECT / "dags").glob("*.py")), ids=lambda path: path.name)
 def test_a_task_does_what_the_pipelines_function_of_its_name_does(path):
-    tasks = [node for node in ast.parse(path.read_text()).body[-2].body if isinstance(node, ast.FunctionDef)]
-    assert len(tasks) >= 2
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+    tasks = [node for node in functions if any("task" in ast.unparse(each) for each in node.decorator_list)]
+    tasks += [node for node in functions if any("teardown" in ast.unparse(each) for each in node.decorator_list)]
+    assert len(tasks) >= 3
     for task in tasks:
         called = re.findall(r"pipeline\.(\w+)\(", ast.unparse(task))
         assert called == [task.name]
@@ -165,6 +167,14 @@ def test_what_a_retry_cannot_fix_fails_at_once(bag, error, action):
 def test_only_the_merge_announces_the_table(bag, name):
     outlets = {task.task_id: [asset.name for asset in task.outlets] for task in bag.dags[name].tasks if task.outlets}
     assert outlets == {"merge_user_logins": ["user_logins"]}
+
+
+def test_the_assets_name_and_uri_stay(bag):
+    """DAGs elsewhere are scheduled on them, and Airflow fails the tasks of two assets with one name and two URIs."""
+    assets = {asset for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
+    assert {(asset.name, asset.uri) for asset in assets} == {
+        ("user_logins", "postgres://warehouse:5432/postgres/public/user_logins")
+    }
 
 
 def test_a_replay_is_triggered_by_hand_and_is_a_dry_run_unless_told_otherwise(bag):

@@ -1,0 +1,86 @@
+"""Dead-letter queues: which is a queue's own, how full it is, and whether other queues share it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import replace
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from include.failures import SetupError
+from include.sqs.calls import MADE_UP_HANDLE, VISIBILITY_SECONDS, Queue, backlog, show_again
+from include.sqs.errors import error_name, raising_setup_errors
+
+log = logging.getLogger(__name__)
+
+
+def attributes_of(queue: Queue) -> dict[str, str]:
+    """All of the queue's attributes, by name."""
+    with raising_setup_errors(queue.url):
+        answer = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["All"])
+    return {str(name): value for name, value in answer["Attributes"].items()}
+
+
+def dead_letter_queue(queue: Queue, attributes: dict[str, str]) -> Queue:
+    """The queue that the redrive policy names; SetupError where there is none, or none that can be drained."""
+    if queue.is_fifo or attributes.get("FifoQueue") == "true":
+        raise SetupError(
+            "param source: the dead-letter queue of a FIFO queue cannot be drained, because SQS resets the sent "
+            "time there, and what was loaded already would not be recognised: run with source=queue"
+        )
+    if "RedrivePolicy" not in attributes:
+        raise SetupError(
+            f"param source: {queue.url} has no redrive policy, so there is no dead-letter queue to drain: "
+            "run with source=queue"
+        )
+    return _redrive_target(queue, attributes)
+
+
+def _redrive_target(queue: Queue, attributes: dict[str, str]) -> Queue:
+    """The queue to which the redrive policy moves messages."""
+    # arn:aws:sqs:region:account:name
+    account, name = json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].split(":")[-2:]
+    with raising_setup_errors(name):
+        answer = queue.client.get_queue_url(QueueName=name, QueueOwnerAWSAccountId=account)
+    return Queue(queue.client, answer["QueueUrl"])
+
+
+def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None) -> None:
+    """Log how many messages are in the queue's dead-letter queue, and what to do, where there are any.
+
+    No error where they cannot be counted: the run needs no right on that queue.
+    """
+    try:
+        attributes = attributes or attributes_of(queue)
+        if "RedrivePolicy" not in attributes:
+            return
+        target = _redrive_target(queue, attributes)
+        waiting = backlog(target)
+    except (SetupError, ClientError, BotoCoreError) as error:
+        log.info("dead letters are not counted: %s", error if isinstance(error, SetupError) else error_name(error))
+        return
+    if waiting:
+        log.warning(
+            "about %d messages are in the dead-letter queue %s, because they were received too often without being "
+            "deleted: fix what failed, then %s",
+            waiting,
+            target.url,
+            "see docs/runbook.md" if queue.is_fifo else "run with source=dead_letter_queue",
+        )
+
+
+def only_ours(dead_letters: Queue, source: Queue, *, seconds: int) -> Queue:
+    """The dead-letter queue as a drain of so many seconds uses it: for the source's only, where other queues share it.
+
+    SetupError where SQS does not say who shares it, or does not let us show again what is another's.
+    """
+    with raising_setup_errors(dead_letters.url):
+        pages = dead_letters.client.get_paginator("list_dead_letter_source_queues").paginate(QueueUrl=dead_letters.url)
+        sources = [url for page in pages for url in page.get("queueUrls", [])]
+    if len(sources) <= 1:
+        return dead_letters
+    show_again(dead_letters, [MADE_UP_HANDLE])  # a policy that forbids it says so before any message is taken
+    log.info("%s is shared by %d queues: what is another's stays there", dead_letters.url, len(sources))
+    arn = attributes_of(source)["QueueArn"]
+    return replace(dead_letters, only_from=arn, hidden_seconds=seconds + VISIBILITY_SECONDS)

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import cpu, landing, merging, overhead, throughput
+from benchmarks import cpu, landing, memory, merging, overhead, throughput
 from benchmarks.bench import bench
 from benchmarks.chart import TEMPLATES, svg
 from benchmarks.figures import HEADERS, Section, Table
@@ -34,6 +34,7 @@ from sandbox.servers import PROJECT
 GROUPS = {
     "throughput": throughput.section,
     "cost": cpu.section,
+    "memory": memory.section,
     "landing": landing.section,
     "merging": merging.section,
     "overhead": overhead.section,

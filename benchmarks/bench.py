@@ -26,6 +26,7 @@ from benchmarks.sqs_stub import Stub, sqs_stub
 from include.connections import BOTOCORE
 from include.events.message import Origin, Run
 from include.privacy.masking import Keyring, read_keyring
+from include.sqs.reading import read_in_turn
 from include.warehouse.setup import prepare_warehouse
 from sandbox.environment import airflow_environment
 from sandbox.servers import RIGHTS, Servers, servers
@@ -80,8 +81,9 @@ class Bench:
             region_name="us-east-1",
             aws_access_key_id="bench",
             aws_secret_access_key="bench",  # noqa: S106 - it takes any
-            config=config.merge(Config(max_pool_connections=MOST_THREADS)),
+            config=config.merge(Config(max_pool_connections=2 * MOST_THREADS)),
         )
+        read_in_turn(client)
         client.get_queue_attributes(QueueUrl=self.stub.queue_url, AttributeNames=["VisibilityTimeout"])
         return client
 

@@ -51,9 +51,12 @@ class Stub:
         """The URL of the queue."""
         return f"{self.endpoint}/123456789012/login-queue"
 
-    def load(self, messages: int, *, delay: float = 0) -> None:
-        """Forget everything, and hold so many new messages; each answer comes `delay` seconds later."""
-        self._control("Load", messages=messages, delay=delay)
+    def load(self, messages: int, *, delay: float = 0, large: int = 0, body: str = "") -> None:
+        """Forget everything, and hold so many new messages, and `large` ones behind them that all have one body.
+
+        Each answer comes `delay` seconds later.
+        """
+        self._control("Load", messages=messages, delay=delay, large=large, body=body)
 
     def show_again(self) -> None:
         """End all visibility timeouts: what was received, and not deleted, can be received again."""
@@ -63,7 +66,7 @@ class Stub:
         """`visible` and `hidden` messages, `calls` by operation since `load`, and the process's `cpu` seconds."""
         return self._control("State")
 
-    def _control(self, operation: str, **values: float) -> dict[str, Any]:
+    def _control(self, operation: str, **values: float | str) -> dict[str, Any]:
         request = urllib.request.Request(
             self.endpoint, json.dumps(values).encode(), {"X-Amz-Target": f"Stub.{operation}"}
         )
@@ -90,14 +93,16 @@ class Queue:
     def __init__(self) -> None:
         bodies = list(sample_events(POOL, seed=1))
         self.bodies = [(hashlib.md5(body.encode()).hexdigest(), json.dumps(body)) for body in bodies]
-        self.load(0)
+        self.load(0, 0, "")
 
-    def load(self, messages: int) -> None:
-        """Hold `messages` new ones and nothing else."""
+    def load(self, messages: int, large: int, body: str) -> None:
+        """Hold `messages` new ones, `large` ones of one body behind them, and nothing else."""
+        self.small = messages
+        self.large = (hashlib.md5(body.encode()).hexdigest(), json.dumps(body, ensure_ascii=False))
         self.salt = os.urandom(32)
         self.handle = base64.b64encode(os.urandom(240)).decode()  # as long as those of SQS
         self.newest_sent_at = int(time.time() * 1000)
-        self.total, self.fresh = messages, 0  # numbers from `fresh` on were never received
+        self.total, self.fresh = messages + large, 0  # numbers from `fresh` on were never received
         self.again: deque[int] = deque()  # were received, and can be again
         self.receives: dict[int, int] = {}  # of each message that was received and is not deleted
         self.hidden: set[int] = set()
@@ -135,7 +140,7 @@ class Queue:
         digest = hashlib.blake2b(number.to_bytes(8, "big"), key=self.salt, digest_size=16).hexdigest()
         message_id = f"{digest[:8]}-{digest[8:12]}-{digest[12:16]}-{digest[16:20]}-{digest[20:]}"
         receives = self.receives[number]
-        md5, body = self.bodies[number % POOL]
+        md5, body = self.bodies[number % POOL] if number < self.small else self.large
         told = ATTRIBUTES % (self.newest_sent_at - number * 7919 % SPREAD, receives) if attributes else ""
         return MESSAGE % (message_id, f"{self.handle}{number:012}{receives:04}", md5, body, told)
 
@@ -226,7 +231,7 @@ class Server:
         reply(json.dumps(answer))
 
     def load(self, request: dict[str, Any], reply: Reply) -> None:
-        self.queue.load(request["messages"])
+        self.queue.load(request["messages"], request["large"], request["body"])
         self.delay = request["delay"]
         self.calls.clear()
         reply("{}")
@@ -269,10 +274,11 @@ class Connection(asyncio.Protocol):
     def reply(self, text: str) -> None:
         if self.transport.is_closing():
             return  # the client is gone
+        body = text.encode()
         self.transport.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\n"
             b"x-amzn-RequestId: 5f2ff2a5-2ba6-5d2d-8f7a-9250df7d8f76\r\nContent-Length: %d\r\n\r\n%s"
-            % (len(text), text.encode())
+            % (len(body), body)
         )
 
 

@@ -4,7 +4,8 @@ Every five minutes: look at the queue, drain it into staging with `ip` and `devi
 `public.user_logins`. A message is deleted from SQS only after its row is committed, and its id is the row's key:
 nothing is lost, and nothing is there twice, whatever is retried.
 
-* **Nothing to do**: an empty queue is watched for a minute; then the run is a success with skipped tasks.
+* **Nothing to do**: an empty queue is watched for half a minute; then the run is a success with skipped tasks. A run
+  that you trigger meanwhile waits for that one to end.
 * **It failed**: the error says what to fix. Clear the failed task, or leave it to the next run, which merges what
   earlier ones left. SQS delivers again what was not deleted, and the merge recognises it.
 * **Rebuild**: `rebuild_from` and `rebuild_to`, or a backfill, restore rows from staging, and drain nothing.
@@ -84,7 +85,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
         configured = variable(queue_variable)
         queue_url = check_setup(configured)
         wait_for_messages = SqsBacklogSensor(
-            task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=60
+            task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=30
         )
         shares = plan_drain(queue_url)
         wait_for_messages >> shares

@@ -22,6 +22,7 @@ from include.failures import SetupError
 from include.privacy.masking import Keyring, read_keyring
 from include.sqs.errors import raising_setup_errors
 from include.sqs.plan import MAX_THREADS
+from include.sqs.reading import read_in_turn
 from include.warehouse.errors import text_of
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ MASKING = "pii_masking"
 BOTOCORE = Config(
     connect_timeout=5,
     read_timeout=10,
-    max_pool_connections=MAX_THREADS,
+    max_pool_connections=2 * MAX_THREADS,  # those that receive, and those that delete
     retries={"mode": "standard", "total_max_attempts": 4},
     parameter_validation=False,
     user_agent=f"Boto3/{boto3.__version__}",
@@ -68,6 +69,7 @@ def sqs_client() -> SQSClient:
         with raising_setup_errors(f"connection {AWS}"):
             config = SqsHook(aws_conn_id=AWS).config.merge(BOTOCORE)
             client: SQSClient = SqsHook(aws_conn_id=AWS, config=config).get_conn()
+            read_in_turn(client)
     except (NoRegionError, PartialCredentialsError, ProfileNotFound) as error:
         raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None
     except TypeError as error:

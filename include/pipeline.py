@@ -1,9 +1,11 @@
 """The tasks of the DAGs, by their names: each with the connections it needs, and the logic that does it."""
 
+import ctypes
 import logging
 import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from include.batches import counts, drain, merge, reconciliation, rejected
@@ -37,6 +39,7 @@ DAYS_AHEAD = 7
 MONTHS_AHEAD = 3
 # How long before the body of a rejected message is forgotten the maintenance warns of it.
 DAYS_TO_REPLAY = 7
+M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
 
 def check_setup(configured: str, *, named: str = QUEUE_URL, source: QueueSource, window: Window | None) -> str | None:
@@ -78,6 +81,7 @@ def drain_and_mask(
     `configured` is the URL in the variable; where `queue_url` is that queue's dead-letter queue, no other's are taken.
     """
     _leave_no_core_file()
+    _give_memory_back()
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)  # a task that is cleared runs without check_setup, on another day or version
@@ -197,6 +201,16 @@ def report(tasks: Mapping[str, Mapping[str, str] | None]) -> None:
     """Log what the tasks of the maintenance did, and how large the tables are now. None for a task that failed."""
     with warehouse_connection() as warehouse:
         log.info("%s\n\n%s", outcome_table(tasks), size_table(warehouse))
+
+
+def _give_memory_back() -> None:
+    """Let memory of large messages go back to the system when they are done.
+
+    glibc keeps what its threads have freed, up to 64 MiB each, unless pieces of a fixed size and more are asked of the
+    system, which has them back at once. Other C libraries have no such setting.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 def _leave_no_core_file() -> None:

@@ -61,8 +61,8 @@ def drain_and_mask(
     The first few, what one call brings, are staged and deleted before any others are received: where the warehouse
     takes nothing, or the queue deletes nothing, no more than those come nearer to the dead letters. Then,
     while the calling thread stages a chunk, which becomes a batch, `threads` threads delete the one
-    before it and receive the next. They share the client; the connection must be in autocommit mode
-    and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere
+    before it, and as many receive the next. They share the client; the connection must be in autocommit
+    mode and is used by the calling thread only. Returns the sums of `counts.DRAINED`. A crash anywhere
     repeats what is on its way, and the merge recognises the repetition; none is lost. Raises
     RuntimeError where nothing of a chunk can be deleted: going on would stage the same messages again
     and again.
@@ -70,25 +70,34 @@ def drain_and_mask(
     totals = Counter(dict.fromkeys(counts.DRAINED, 0))
     deadline = monotonic() + seconds
     staged: deque[Staged] = deque()
-    with closing(Consumer(queue)) as consumer, ThreadPoolExecutor(threads, thread_name_prefix="sqs") as pool:
+
+    def land(chunk: Sequence[Received]) -> Staged:
+        batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
+        return Staged(batch, delete(queue, [message.receipt for message in chunk], threads=threads, pool=deleters))
+
+    with (
+        closing(Consumer(queue)) as consumer,
+        ThreadPoolExecutor(threads, thread_name_prefix="receive") as receivers,
+        # Of their own: who receives may have to wait until there is room, which deletes must not.
+        ThreadPoolExecutor(threads, thread_name_prefix="delete") as deleters,
+    ):
         first = consumer.receive(min(CALL_SIZE, messages)) if monotonic() < deadline else []
         more = messages - len(first) if first else 0
-        with closing(
-            receive(consumer, limit=more, deadline=deadline, threads=threads, pool=pool, bounds=bounds)
-        ) as chunks:
+        rest = receive(consumer, limit=more, deadline=deadline, threads=threads, pool=receivers, bounds=bounds)
+        chunks = chain([first], rest)
+        del first
+        with closing(rest):
             try:
-                for chunk in map(in_time, chain([first], chunks)):
-                    if not chunk:
-                        continue
-                    batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
-                    staged.append(Staged(batch, delete(queue, chunk, threads=threads, pool=pool)))
+                # No name holds a chunk here, so that its bodies are gone once it is staged.
+                for landed in map(land, filter(None, map(in_time, chunks))):
+                    staged.append(landed)
                     # A FIFO queue shows nothing more of a message group until what it has shown is deleted.
-                    while len(staged) > (0 if queue.is_fifo or chunk[0] is first[0] else 1):
+                    while len(staged) > (0 if queue.is_fifo or not totals["received"] else 1):
                         totals.update(finish(connection, staged.popleft()))
                 while staged:
                     totals.update(finish(connection, staged.popleft()))
             except BaseException:
-                chunks.close()
+                rest.close()
                 finish_after_a_failure(connection, staged)
                 raise
     return dict(totals)
@@ -97,7 +106,7 @@ def drain_and_mask(
 def in_time(chunk: Sequence[Received]) -> Sequence[Received]:
     """The messages that SQS hides long enough to be staged and deleted; others come again by themselves."""
     latest = monotonic() + VISIBILITY_SECONDS / 2
-    fresh = [message for message in chunk if message.expires_at > latest]
+    fresh = [message for message in chunk if message.receipt.expires_at > latest]
     if len(fresh) < len(chunk):
         log.warning(
             "%d messages waited too long for the warehouse and were not staged: SQS delivers them again",

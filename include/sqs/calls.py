@@ -63,14 +63,21 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What deletes a message, until SQS shows it to others at `expires_at`, on the monotonic clock."""
+
+    expires_at: float
+    handle: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Received(Message):
-    """A message that SQS hides from others until `expires_at`, on the monotonic clock.
+    """A message as it comes from a queue.
 
     `moved_from` is the ARN of the queue from which SQS moved it to this one, where that was asked for.
     """
 
-    expires_at: float
-    receipt_handle: str = field(repr=False)
+    receipt: Receipt
     moved_from: str | None = None
 
 
@@ -139,10 +146,9 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
         message_id=UUID(raw["MessageId"]),
         sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         receive_count=int(attributes["ApproximateReceiveCount"]),
-        expires_at=expires_at,
         body=raw["Body"],
         attributes={name: _attribute(value) for name, value in raw.get("MessageAttributes", {}).items()},
-        receipt_handle=raw["ReceiptHandle"],
+        receipt=Receipt(expires_at, raw["ReceiptHandle"]),
         moved_from=attributes.get("DeadLetterQueueSourceArn"),
     )
 
@@ -154,20 +160,20 @@ def _attribute(raw: MessageAttributeValueOutputTypeDef) -> dict[str, str]:
     return {"DataType": raw["DataType"], "StringValue": raw.get("StringValue", "")}
 
 
-def delete(queue: Queue, messages: Sequence[Received], *, threads: int, pool: Executor) -> Iterator[Deletes]:
+def delete(queue: Queue, receipts: Sequence[Receipt], *, threads: int, pool: Executor) -> Iterator[Deletes]:
     """Start to delete staged messages, ten a call, in at most `threads` of the pool's; give what became of them.
 
     Handles past their visibility timeout are not tried: SQS may answer success and delete nothing.
     What stays on the queue is received again and recognised by its message id, so a call that fails,
     after botocore's retries, is counted and no error. SetupError where deleting is not allowed.
     """
-    tens = deque(messages[start : start + CALL_SIZE] for start in range(0, len(messages), CALL_SIZE))
+    tens = deque(receipts[start : start + CALL_SIZE] for start in range(0, len(receipts), CALL_SIZE))
     # Each thread takes the next ten, so that none waits behind another's slow call until its handles are too old. A
     # future for each ten would cost more than the rest of this.
     return pool.map(partial(_delete_tens, queue), [tens] * min(threads, len(tens)))
 
 
-def _delete_tens(queue: Queue, tens: deque[Sequence[Received]]) -> Deletes:
+def _delete_tens(queue: Queue, tens: deque[Sequence[Receipt]]) -> Deletes:
     """Delete ten after ten until none is left; several threads take from one deque."""
     done = Deletes()
     with suppress(IndexError):  # another thread took the last one
@@ -176,30 +182,30 @@ def _delete_tens(queue: Queue, tens: deque[Sequence[Received]]) -> Deletes:
     return done
 
 
-def _delete_ten(queue: Queue, messages: Sequence[Received]) -> Deletes:
+def _delete_ten(queue: Queue, receipts: Sequence[Receipt]) -> Deletes:
     """Delete at most ten messages; SQS answers 200 and says of each whether it is deleted, which is read here."""
     done = Deletes()
     for attempt in range(DELETE_TRIES):
         if attempt:
             sleep(0.2 * 2**attempt)
         now = monotonic()
-        alive = [message for message in messages if message.expires_at > now]
-        done += Deletes(expired=len(messages) - len(alive))
-        messages = alive
-        if not messages:
+        alive = [receipt for receipt in receipts if receipt.expires_at > now]
+        done += Deletes(expired=len(receipts) - len(alive))
+        receipts = alive
+        if not receipts:
             break
         try:
-            answer = delete_once(queue, [message.receipt_handle for message in messages])
+            answer = delete_once(queue, [receipt.handle for receipt in receipts])
         except (ClientError, BotoCoreError) as error:
-            log.warning("%d messages could not be deleted from the queue: %s", len(messages), error_name(error))
+            log.warning("%d messages could not be deleted from the queue: %s", len(receipts), error_name(error))
             break
         deleted = {entry["Id"] for entry in answer.get("Successful", [])}
         dead = {failure["Id"] for failure in answer.get("Failed", []) if failure.get("SenderFault")}
         done += Deletes(deleted=len(deleted), expired=len(dead))
-        messages = [message for number, message in enumerate(messages) if str(number) not in deleted | dead]
-        if not messages:
+        receipts = [receipt for number, receipt in enumerate(receipts) if str(number) not in deleted | dead]
+        if not receipts:
             break
-    return done + Deletes(delete_failed=len(messages))
+    return done + Deletes(delete_failed=len(receipts))
 
 
 def delete_once(queue: Queue, handles: list[str]) -> DeleteMessageBatchResultTypeDef:

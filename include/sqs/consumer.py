@@ -39,7 +39,7 @@ class Consumer:
                 if message.moved_from == self.queue.only_from:
                     ours.append(message)
                 else:
-                    self.of_others.append(message.receipt_handle)
+                    self.of_others.append(message.receipt.handle)
         return ours
 
     def close(self) -> None:

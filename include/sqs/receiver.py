@@ -7,28 +7,32 @@
 A call claims messages before it starts, and gives back those that it did not bring. What it brings goes into the
 growing chunk. That becomes ready when it is full, when it is old, or when nothing more comes. Whoever changes
 something starts the calls for which there is room then: a call that ends, and the caller when it takes a chunk.
+How large an answer is, is known when its head is there; it is read when there is room for it.
 
 While nobody holds the lock,
 
 - `unclaimed`, what running calls have claimed, and what was received add up to `limit`;
 - what was received and is not taken by the caller, with what running calls may bring, fits into CHUNKS_AHEAD chunks,
   going by the largest answer of late; but one call always runs when there is nothing else;
+- so does that with the answers that are being read; but one is always read when there is nothing else;
 - once no call runs and none will be started, the next one to look puts the end behind the last chunk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import CancelledError, Executor
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from sys import getsizeof
-from threading import Lock
+from threading import Condition, Lock
 from time import monotonic
 
 from include.sqs.calls import CALL_SIZE, Received
 from include.sqs.chunk import CHUNK, Chunk, ChunkBounds
 from include.sqs.consumer import Consumer
+from include.sqs.reading import waiting_for_room
 
 CHUNKS_AHEAD = 2  # so that no thread has to wait while the caller stages one
 
@@ -43,6 +47,8 @@ class State:
     running: int = 0
     # Whether calls may be started; once it is False it stays so.
     open: bool = True
+    # Whether nobody takes chunks any more.
+    abandoned: bool = False
     # The first error of a call.
     failure: BaseException | None = None
     # What was received and is not ready yet.
@@ -50,6 +56,8 @@ class State:
     # What was received and is not taken by the caller, growing or ready.
     waiting_messages: int = 0
     waiting_bytes: int = 0
+    # The bytes of answers that calls are reading.
+    reading_bytes: int = 0
     # The bytes of the largest answer, which each smaller one lowers by an eighth; 0 until a call has brought something.
     largest_answer: int = 0
     # When a call last brought something (monotonic seconds).
@@ -73,6 +81,11 @@ class State:
             and self.waiting_messages + calls * CALL_SIZE <= CHUNKS_AHEAD * bounds.messages
             and self.waiting_bytes + calls * self.largest_answer <= CHUNKS_AHEAD * bounds.bytes
         )
+
+    def may_read(self, size: int, bounds: ChunkBounds) -> bool:
+        """Whether an answer of so many bytes fits, or nothing else takes room."""
+        taken = self.waiting_bytes + self.reading_bytes
+        return not taken or taken + size <= CHUNKS_AHEAD * bounds.bytes
 
     def take_in(self, messages: list[Received], size: int, *, at: float) -> None:
         """Add what a call brought, whose bodies have `size` bytes."""
@@ -112,6 +125,13 @@ def receive(
             return
 
 
+@dataclass(slots=True)
+class Answer:
+    """The bytes of a call's answer, once it may be read."""
+
+    bytes: int = 0
+
+
 class Receiver:
     """Receive calls in a pool, and the messages that they bring, as chunks.
 
@@ -135,13 +155,13 @@ class Receiver:
         self._pool = pool
         self._bounds = bounds
         self._lock = Lock()
+        self._room = Condition(self._lock)  # notified when there may be more of it
         self._state = State(unclaimed=limit)
         self._ready: SimpleQueue[Chunk | None] = SimpleQueue()  # in order; None is the end
 
     def chunks(self) -> Iterator[list[Received]]:
         """Yield what the calls bring until the last one has ended; then raise the first error among them."""
-        while (chunk := self._next_chunk()) is not None:
-            yield chunk.messages
+        yield from iter(self._next_chunk, None)  # which holds no chunk while the next one is on its way
         if self._state.failure:
             raise self._state.failure
 
@@ -149,8 +169,10 @@ class Receiver:
         """Start no more calls; those that run end by themselves."""
         with self._lock:
             self._state.open = False
+            self._state.abandoned = True
+            self._room.notify_all()
 
-    def _next_chunk(self) -> Chunk | None:
+    def _next_chunk(self) -> list[Received] | None:
         """Wait for the next chunk, and start the calls for which it makes room; None at the end."""
         with self._lock:
             self._start_calls()
@@ -165,13 +187,15 @@ class Receiver:
                     if self._state.growing.age() >= self._bounds.seconds:
                         self._make_ready()
                     self._start_calls()
-        if chunk is not None:
-            with self._lock:
-                self.handed_over += len(chunk.messages)
-                self._state.waiting_messages -= len(chunk.messages)
-                self._state.waiting_bytes -= chunk.bytes
-                self._start_calls()
-        return chunk
+        if chunk is None:
+            return None
+        with self._lock:
+            self.handed_over += len(chunk.messages)
+            self._state.waiting_messages -= len(chunk.messages)
+            self._state.waiting_bytes -= chunk.bytes
+            self._room.notify_all()
+            self._start_calls()
+        return chunk.messages
 
     def _start_calls(self) -> None:
         """Start the calls that are allowed and have room; where none runs then, and none may, this is the end."""
@@ -196,13 +220,29 @@ class Receiver:
             self._ready.put(self._state.growing)
             self._state.growing = Chunk()
 
+    def _wait_for_room(self, answer: Answer, size: int) -> None:
+        """Wait until an answer of so many bytes may be read; CancelledError where nobody wants it any more."""
+        with self._lock:
+            state = self._state
+            state.reading_bytes -= answer.bytes  # of an earlier try of the call
+            answer.bytes = 0
+            while not state.may_read(size, self._bounds):
+                if state.abandoned:
+                    raise CancelledError
+                self._make_ready()  # there may be no room for what would fill it
+                self._room.wait()
+            answer.bytes = size
+            state.reading_bytes += size
+
     def _run(self, size: int) -> None:
         """One call, in a thread of the pool."""
         messages: list[Received] = []
         brought, failure = 0, None
+        answer = Answer()
         asked = monotonic()
         try:
-            messages = self._call(size)
+            with waiting_for_room(partial(self._wait_for_room, answer)):
+                messages = self._call(size)
             brought = sum(getsizeof(message.body) for message in messages)
         except BaseException as error:  # noqa: BLE001 - chunks() raises it, after what the other calls have brought
             failure = error
@@ -210,6 +250,8 @@ class Receiver:
         with self._lock:
             state = self._state
             state.running -= 1
+            state.reading_bytes -= answer.bytes
+            self._room.notify_all()
             state.unclaimed += size - len(messages)
             if failure:
                 state.failure = state.failure or failure

@@ -67,10 +67,10 @@ def history(warehouse, columns):
     return warehouse.execute(f"select {columns} from login_etl.history where run_id = 'a run'").fetchone()
 
 
-def show_again(sqs, queue_url, messages):
+def show_again(sqs, queue_url, receipts):
     """What SQS does when a visibility timeout passes: the messages can be received again."""
-    for message in messages:
-        sqs.change_message_visibility(QueueUrl=queue_url, ReceiptHandle=message.receipt_handle, VisibilityTimeout=0)
+    for receipt in receipts:
+        sqs.change_message_visibility(QueueUrl=queue_url, ReceiptHandle=receipt.handle, VisibilityTimeout=0)
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def crash_before_delete(monkeypatch, sqs, queue_url):
     """Let the next delete die, once the messages are back on the queue."""
 
     def arm():
-        def crash(queue, messages, *, threads, pool):
-            show_again(sqs, queue_url, messages)
+        def crash(queue, receipts, *, threads, pool):
+            show_again(sqs, queue_url, receipts)
             monkeypatch.undo()
             raise KeyboardInterrupt
 

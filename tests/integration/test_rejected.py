@@ -114,9 +114,9 @@ def test_what_is_valid_now_is_loaded_once_and_the_rest_stays(ready, keyring, dra
 def not_deleted(sqs, queue_url):
     """A delete that SQS confirms, after which the messages are there again all the same."""
 
-    def delete(queue, messages, *, threads, pool):
-        show_again(sqs, queue_url, [message.receipt_handle for message in messages])
-        return iter([Deletes(deleted=len(messages))])
+    def delete(queue, receipts, *, threads, pool):
+        show_again(sqs, queue_url, [receipt.handle for receipt in receipts])
+        return iter([Deletes(deleted=len(receipts))])
 
     return delete
 

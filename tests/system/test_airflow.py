@@ -181,7 +181,7 @@ def test_a_part_of_the_maintenance_that_fails_stops_no_other_and_is_not_hidden(e
     assert re.search(r"drop_staging_days +failed: see its log\n *forget_rejected_bodies +bodies +0 forgotten\n", output)
 
 
-def test_an_empty_queue_is_waited_for_a_minute_and_leftovers_are_merged(warehouse, local, environment, sqs, queue_url):
+def test_an_empty_queue_is_waited_for_and_leftovers_are_merged(warehouse, local, environment, sqs, queue_url):
     keyring = read_keyring(local.masking_key())
     prepare_warehouse(warehouse)
     send(sqs, queue_url, sample_events(10, 1))

@@ -82,11 +82,11 @@ def test_the_order_of_the_tasks(dag):
     assert dag.get_task("merge_user_logins").trigger_rule == dag.get_task("check_run").trigger_rule == "none_failed"
 
 
-def test_the_sensor_takes_nothing_and_gives_up_after_a_minute(dag):
+def test_the_sensor_takes_nothing_and_gives_up_after_half_a_minute(dag):
     sensor = dag.get_task("wait_for_messages")
     assert isinstance(sensor, SqsSensor)
     assert (sensor.mode, sensor.soft_fail, sensor.deferrable) == ("reschedule", True, False)
-    assert sensor.timeout == 60
+    assert sensor.timeout == 30
     assert 10 <= sensor.poke_interval <= 15
 
 

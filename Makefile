@@ -33,7 +33,7 @@ seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
 	@$(BIN)/python -m sandbox env
 
-stop: $(INSTALLED) ## Stop the local servers that make env started
+stop: $(INSTALLED) ## Stop the local servers that make env started, and Airflow
 	@$(BIN)/python -m sandbox stop
 
 up: ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; EXERCISE=1)
@@ -81,5 +81,5 @@ FILES = $(if $(and $(CELERY),$(EXERCISE)),$(error CELERY and EXERCISE do not go 
 # Without either, COMPOSE_FILE of .env decides.
 COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),$(addprefix --file ,docker-compose.yaml $(FILES)))
 
-clean: stop ## Stop the local servers and delete their data
-	@rm -rf .sandbox
+clean: $(INSTALLED) ## Stop the local servers and delete their data
+	@$(BIN)/python -m sandbox clean

@@ -19,6 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import NoRegionError, PartialCredentialsError, ProfileNotFound
 
 from include.failures import SetupError
+from include.malformed import fault_of_variable
 from include.privacy.masking import Keyring, read_keyring
 from include.sqs.errors import raising_setup_errors
 from include.sqs.plan import MAX_THREADS
@@ -123,14 +124,25 @@ def _with_defaults(connection: Connection, defaults: Mapping[str, int]) -> Conne
     return changed
 
 
+def _is_object(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except ValueError:
+        return False
+
+
 def _connection(name: str, conn_type: str | None = None) -> Connection:
     """The Airflow connection; the AWS hook would go on without one, with whatever the machine has."""
     try:
         connection = BaseHook.get_connection(name)
     except AirflowNotFoundException:
-        raise SetupError(
-            f"connection {name} is not defined: add it under Admin → Connections, or as AIRFLOW_CONN_{name.upper()}"
-        ) from None
+        missing = f" is not defined: add it under Admin → Connections, or as AIRFLOW_CONN_{name.upper()}"
+        fault = fault_of_variable(name)
+        raise SetupError(f"connection {name}{f': {fault}' if fault else missing}") from None
+    if not connection.conn_type and (fault := fault_of_variable(name)):
+        raise SetupError(f"connection {name}: {fault}")
+    if connection.extra and not _is_object(connection.extra):
+        raise SetupError(f"connection {name}: its extra is not a JSON object: correct it")
     if conn_type and connection.conn_type != conn_type:
         raise SetupError(f"connection {name} has type {connection.conn_type}: set it to {conn_type}")
     return connection

@@ -1,10 +1,12 @@
-"""The targets of the Makefile: run, ui, seed, env, stop."""
+"""The targets of the Makefile: run, ui, seed, env, stop, clean."""
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +21,7 @@ from rich.console import Console
 
 from sandbox import airflow, events, forms, report, servers
 from sandbox.environment import airflow_environment
+from sandbox.own import DATABASE, KEYS, QUEUE, fault
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 OWN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")
@@ -31,14 +34,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Send sample events, run the DAG once, show what it did."""
     with servers.servers(HOME) as local:
         environment = airflow_environment(local, port=servers.free_port())
-        with _step("Preparing Airflow's database"):
-            airflow.migrate_metadata(environment)
+        _prepare(local, environment)
         _send(local, arguments)
         before = report.last_batch(local)
         log = None if arguments.verbose else Path(environment["AIRFLOW_HOME"]) / "dags-test.log"
         try:
             with _step("Running: airflow dags test user_logins"):
                 airflow.test_dag("user_logins", environment, log)
+        except KeyboardInterrupt:
+            airflow.fail_left_test_runs(local, environment)
+            raise
         except subprocess.CalledProcessError:
             if log:
                 console.print(log.read_text()[-4_000:], markup=False)
@@ -48,22 +53,29 @@ def run(arguments: argparse.Namespace) -> None:
 
 def ui(arguments: argparse.Namespace) -> None:
     """Run Airflow's components until Ctrl-C."""
+    own = _own()
+    _end_left_components()
     with servers.servers(HOME) as local, ExitStack() as stack:
-        environment = _own(airflow_environment(local, port=servers.free_port(8080)))
-        with _step("Preparing Airflow's database"):
-            airflow.migrate_metadata(environment)
-        _send(local, arguments)
+        environment = airflow_environment(local, port=servers.free_port(8080)) | own
+        _prepare(local, environment)
+        if QUEUE in own:
+            console.print(f"No sample events are sent: .env names a queue of your own, {own[QUEUE]}")
+        else:
+            _send(local, arguments)
         with _step("Starting API server, DAG processor and scheduler"):
             stack.enter_context(airflow.components(environment))
         address = environment["AIRFLOW__API__BASE_URL"]
         console.print(f"\n  Airflow: [bold]{address}/dags/user_logins[/bold]")
-        console.print("  More sample events, from another terminal: make seed.  To stop: Ctrl-C\n")
+        more = "" if QUEUE in own else "More sample events, from another terminal: make seed.  "
+        console.print(f"  {more}To stop: Ctrl-C\n")
         stack.callback(console.print, "Stopping …")
         signal.pause()
 
 
 def seed(arguments: argparse.Namespace) -> None:
     """Send more sample events to the running local queue."""
+    if queue := _own().get(QUEUE):
+        sys.exit(f"Nothing is sent: .env names a queue of your own, {queue}; sample events go to the local one only")
     if not servers.running(HOME):
         sys.exit('The local servers are not running; start them with make ui, or eval "$(make -s env)"')
     _send(servers.start(HOME), arguments)
@@ -71,26 +83,69 @@ def seed(arguments: argparse.Namespace) -> None:
 
 def env(arguments: argparse.Namespace) -> None:
     """Print the exports for a shell that works against the local servers, which stay up."""
+    own = _own()
     with _step("Starting Postgres and the SQS server; make stop ends them"):
-        environment = _own(airflow_environment(servers.start(HOME), port=servers.free_port(8080)))
-    with _step("Preparing Airflow's database"):
-        airflow.migrate_metadata(environment)
+        local = servers.start(HOME)
+    environment = airflow_environment(local, port=servers.free_port(8080)) | own
+    _prepare(local, environment)
     for name, value in environment.items():
         print(f"export {name}={shlex.quote(value)}")
 
 
 def stop(arguments: argparse.Namespace) -> None:
-    """Stop the local servers."""
+    """Stop the local servers, and Airflow where it runs."""
+    if found := airflow.running(HOME):
+        found.stop()
     servers.stop(HOME)
 
 
-def _own(environment: dict[str, str]) -> dict[str, str]:
-    """The environment with the user's own queue, database and keys, where `.env` has them; the rest is for Docker."""
-    dotenv = dotenv_values(servers.PROJECT / ".env").items()
-    own = {name: value for name, value in dotenv if value and name.startswith(OWN)}
+def clean(arguments: argparse.Namespace) -> None:
+    """Stop the local servers and delete their data."""
+    own = _dotenv()
+    console.print(f"Deleting {HOME}: the local queue and databases, Airflow's runs and logs, and the masking key")
+    if (HOME / "secrets" / "masking_key").exists() and own.get(DATABASE) and not own.get(KEYS):
+        console.print(
+            f"[bold]The masking key may be in use[/bold]: .env names a database of your own, and no {KEYS}. Without "
+            f"the key no later mask matches one that is stored there. It is in {HOME / 'secrets' / 'masking_key'}."
+        )
+        if not sys.stdin.isatty() or console.input("Type [bold]delete[/bold] to delete it: ") != "delete":
+            sys.exit("Nothing is deleted. Put the key into .env first, or run make clean in a terminal and confirm")
+    atexit.register(shutil.rmtree, HOME, ignore_errors=True)  # the embedded Postgres still writes there at our exit
+    stop(arguments)
+
+
+def _own() -> dict[str, str]:
+    """The user's own queue, database and keys, where `.env` has them; RuntimeError for half of what is needed."""
+    own = _dotenv()
     if own:
         console.print(f"Using .env for {', '.join(sorted(own))}")
-    return environment | own
+    if missing := fault(own, throw_away_key=f"in {HOME / 'secrets' / 'masking_key'}"):
+        raise RuntimeError(missing)
+    return own
+
+
+def _dotenv() -> dict[str, str]:
+    """What of `.env` is for Airflow; the rest is for Docker."""
+    dotenv = dotenv_values(servers.PROJECT / ".env").items()
+    return {name: value for name, value in dotenv if value and name.startswith(OWN)}
+
+
+def _end_left_components() -> None:
+    """Exit where Airflow runs already; end what a process left that was killed."""
+    found = airflow.running(HOME)
+    if found and found.is_started():
+        sys.exit(f"Airflow is already running at {found.address}/dags/user_logins; make stop ends it")
+    if found:
+        with _step("Ending what an earlier make ui has left"):
+            found.stop()
+
+
+def _prepare(local: servers.Servers, environment: dict[str, str]) -> None:
+    """Make Airflow's database ready."""
+    with _step("Preparing Airflow's database"):
+        airflow.migrate_metadata(environment)
+    if left := airflow.fail_left_test_runs(local, environment):
+        console.print(f"{left} test run{'s' if left > 1 else ''} of before, never ended, marked as failed")
 
 
 def _send(local: servers.Servers, arguments: argparse.Namespace) -> None:
@@ -122,7 +177,7 @@ def main() -> None:
     """Parse the command line and run one command."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (run, ui, seed, env, stop):
+    for command in (run, ui, seed, env, stop, clean):
         sub = commands.add_parser(command.__name__, help=command.__doc__)
         sub.set_defaults(command=command)
         if command in (run, ui, seed):

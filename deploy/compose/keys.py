@@ -1,9 +1,11 @@
 """Make the secrets that the containers share, where they are not there yet: python -m deploy.compose.keys FOLDER."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
+from sandbox.own import fault
 from sandbox.secret_file import random_secret, secret_file
 
 MAKE = {
@@ -17,6 +19,8 @@ MAKE = {
 
 def main(folder: Path) -> None:
     """Only root, and the group 0, which the user of Airflow's image is in, can read them."""
+    if missing := fault(os.environ, throw_away_host="warehouse", throw_away_key="in the volume keys"):
+        sys.exit(missing)
     folder.chmod(0o750)
     for name, make in MAKE.items():
         secret_file(folder / name, make)

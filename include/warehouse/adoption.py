@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 import psycopg
 from psycopg import sql
 
-from include.warehouse.ddl import raising_setup_errors
+from include.warehouse.ddl import OWN, raising_setup_errors
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.partitions import has_months
 from include.warehouse.shape import is_there
@@ -26,7 +26,7 @@ def adopt(connection: psycopg.Connection, pending: Iterable[int]) -> None:
     if not is_there(connection) or has_months(connection):
         return
     for step in (step for version in sorted(pending) for step in _steps(version)):
-        fix = "let the role of connection warehouse own it, with no message_id twice on a create_date"
+        fix = OWN + ", and let no message_id be there twice on a create_date"
         with raising_setup_errors("the adoption of public.user_logins", fix), transaction(connection):
             take_turn(connection, "login_etl.ddl")
             limit_lock_waits(connection, "migration")

@@ -8,6 +8,8 @@ import psycopg
 from include.failures import SetupError
 from include.warehouse.errors import function_behind, reason_of, text_of
 
+# Migrations alter the tables, which only their owner may, whatever was granted.
+OWN = "make the role of connection warehouse its owner (alter table … owner to …), or a member of the role that owns it"
 REFUSED = {"42501", "0A000", "55000", "23505"}  # no right, not supported, not in this state, not unique
 
 

@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from include.failures import SetupError
-from include.warehouse.ddl import raising_setup_errors
+from include.warehouse.ddl import OWN, raising_setup_errors
 from include.warehouse.locks import limit_lock_waits, take_turn
 from include.warehouse.statements import FOLDER, read_sql, statement
 from include.warehouse.transactions import transaction
@@ -52,7 +52,7 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
     """
     migrations = read_migrations(folder)
     applied: list[str] = []
-    fix = "grant the right, or run the file as somebody who has it"
+    fix = f"grant the role the rights in sandbox/rights.sql, or, where a table is there already, {OWN}"
     for migration in pending(connection, migrations):
         with transaction(connection):
             take_turn(connection, "login_etl.ddl")

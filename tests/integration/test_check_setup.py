@@ -183,6 +183,39 @@ def test_each_failure_names_what_to_fix(
     assert backlog(Queue(sqs, queue_url)) == 10
 
 
+MALFORMED = "AIRFLOW_CONN_WAREHOUSE is malformed: "
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('{"conn_type": "postgres" "password": "secret-key"}', MALFORMED + "it is not JSON .Expecting ',' delimiter"),
+        ('{"conn_type": "postgres", "port": "secret-key"}', MALFORMED + "port is not a number"),
+        ('{"conn_type": "postgres", "password": 5}', MALFORMED + "password is not text"),
+        ('{"conn_type": "postgres", "database": "x"}', MALFORMED + "there is no field database, use schema"),
+        ('{"conn_type": "postgres", "user": "x", "hots": "y"}', "no field user, use login; there is no field hots"),
+        ('{"conn_type": "postgres", "sslmode": "require"}', MALFORMED + "there is no field sslmode, use extra"),
+        ("""'{"conn_type": "postgres", "password": "secret-key"}'""", MALFORMED + "it begins with a quotation mark"),
+        ("[1]", MALFORMED + "it is neither JSON nor a URI"),
+        ("postgres://x:secret-key@host:abc/x", MALFORMED + "it is not a URI: check its port, and percent-encode"),
+        ("postgres://x:secret#key@host:5432/x", MALFORMED + "it is not a URI: check its port, and percent-encode"),
+        ('{"host": "x"}', "connection warehouse has type None: set it to postgres"),
+        ('{"conn_type": "postgres", "extra": "secret-key"}', "its extra is not a JSON object"),
+        ('{"conn_type": "postgres", "extra": ["secret-key"]}', "its extra is not a JSON object"),
+        ("", "connection warehouse is not defined"),
+    ],
+)
+def test_a_malformed_connection_is_called_that_and_not_shown(
+    empty_warehouse, environment, queue_url, monkeypatch, text, sentence
+):
+    for name, value in (environment | {"AIRFLOW_CONN_WAREHOUSE": text}).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SetupError, match=sentence) as caught:
+        check(queue_url)
+    assert "secret" not in f"{caught.value} {caught.value.__cause__}"
+    assert "\n" not in str(caught.value)
+
+
 def test_every_step_has_the_connections_own_client_settings_and_our_bounds(
     empty_warehouse, connections, environment, sqs, queue_url
 ):

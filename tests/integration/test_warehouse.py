@@ -145,6 +145,34 @@ def test_the_exercises_table_is_adopted_and_its_rows_stay(adopted):
     prepare_warehouse(adopted)
 
 
+@pytest.mark.parametrize(
+    "cure",
+    ["alter table public.user_logins owner to pipeline", "grant somebody_else to pipeline"],
+    ids=["own", "member"],
+)
+def test_a_table_of_somebody_elses_is_adopted_after_what_the_sentence_says(local, adopted, cure):
+    """All rights that can be granted are not enough to alter it."""
+    with local.connect() as owner:
+        owner.execute("drop role if exists somebody_else")
+        owner.execute("create role somebody_else")
+        owner.execute("grant create, usage on schema public to somebody_else")
+        owner.execute("alter table public.user_logins owner to somebody_else")
+        owner.execute("grant all on public.user_logins to pipeline")
+    sentence = (
+        r"must be owner of table user_logins\): make the role of connection warehouse its owner .*, or a member of"
+    )
+    for _ in range(2):
+        with pytest.raises(SetupError, match=sentence):
+            prepare_warehouse(adopted)
+    with local.connect() as owner:
+        owner.execute(cure.encode())
+    prepare_warehouse(adopted)
+    assert adopted.execute("select * from public.user_logins").fetchall() == [(*LEGACY_ROW, None, None)]
+    with local.connect() as owner:
+        owner.execute("drop owned by somebody_else cascade")
+        owner.execute("drop role somebody_else")
+
+
 def test_the_queries_of_the_runbook_run(warehouse):
     prepare_warehouse(warehouse)
     queries = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)

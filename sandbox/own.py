@@ -1,0 +1,46 @@
+"""A user's own settings in `.env`, and which of them must not be mixed with what the sandbox throws away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from sandbox.secret_file import random_secret
+
+QUEUE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL"
+DATABASE = "AIRFLOW_CONN_WAREHOUSE"
+KEYS = "AIRFLOW_CONN_PII_MASKING"
+EXAMPLE = '{"conn_type": "postgres", "host": "db.example.com", "login": "pipeline", "password": "…", "schema": "x"}'
+
+
+def fault(settings: Mapping[str, str], *, throw_away_host: str | None = None, throw_away_key: str) -> str | None:
+    """What must be added to the settings, in a sentence and a line, before anything runs with them; None if nothing.
+
+    `throw_away_host` is the host of a database that is deleted with the rest; `throw_away_key` says where the masking
+    key is that would be used without one in the settings.
+    """
+    own_database = bool(settings.get(DATABASE)) and _host(settings[DATABASE]) != throw_away_host
+    if own_database and not settings.get(KEYS):
+        connection = json.dumps({"conn_type": "generic", "password": random_secret()})
+        return (
+            f".env names a database of your own, {DATABASE}, and no masking key. With the local one, {throw_away_key}, "
+            "masks could never be matched again once that is deleted. Add this line, which has a new key, and keep a "
+            f"copy of it; or one with the local key, if earlier runs used that:\n{KEYS}='{connection}'"
+        )
+    if settings.get(QUEUE) and not own_database:
+        return (
+            f".env names a queue of your own, {QUEUE}, and no database: its messages would be moved into the local "
+            f"one, and be gone when that is deleted. Add the line of your database:\n{DATABASE}='{EXAMPLE}'"
+        )
+    return None
+
+
+def _host(connection: str) -> str | None:
+    """The host of an Airflow connection, in JSON or as a URI; None where it has none, or cannot be read."""
+    try:
+        if connection.lstrip().startswith("{"):
+            return str(json.loads(connection)["host"])
+        return urlsplit(connection).hostname
+    except (ValueError, KeyError):
+        return None

@@ -1,0 +1,194 @@
+"""What people do in their first hour, and what they are told."""
+
+import os
+import pty
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from sandbox import servers
+
+PROJECT = Path(__file__).parents[2]
+OWN_DATABASE = """AIRFLOW_CONN_WAREHOUSE='{"conn_type": "postgres", "host": "db.example.com", "schema": "x"}'\n"""
+OWN_QUEUE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1/mine\n"
+OWN_KEY = """AIRFLOW_CONN_PII_MASKING='{"conn_type": "generic", "password": "…"}'\n"""
+# It must not take our .venv for an old one, and clear it.
+MAKE = ("make", "--old-file=.venv/installed")
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A copy of the project with a sandbox of its own, stopped at the end."""
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
+    folder = tmp_path / "project"
+    for name in tracked.strip("\0").split("\0"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, folder / name)
+    (folder / ".venv").symlink_to(PROJECT / ".venv")
+    yield folder
+    make(folder, "stop")
+
+
+def make(project, *arguments, **environment):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | environment
+    return subprocess.run(
+        [*MAKE, *arguments],
+        cwd=project,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def start(project, *arguments):
+    """A command in a terminal of its own, as a shell starts it."""
+    master, terminal = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    process = subprocess.Popen(
+        [*MAKE, *arguments],
+        cwd=project,
+        env=environment | {"COLUMNS": "200"},
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    return process, master
+
+
+def read_until(terminal, pattern, seconds=120):
+    """What the terminal shows until it shows that."""
+    os.set_blocking(terminal, False)
+    shown, deadline = "", time.monotonic() + seconds
+    while not re.search(pattern, shown):
+        assert time.monotonic() < deadline, shown
+        try:
+            shown += os.read(terminal, 4096).decode(errors="replace")
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError:  # its last process has ended
+            assert re.search(pattern, shown), shown
+    return shown
+
+
+def states(project):
+    """The states of the runs in the sandbox's Airflow."""
+    with servers.servers(project / ".sandbox") as local, local.connect("airflow") as metadata:
+        return [state for (state,) in metadata.execute("select state from dag_run order by id").fetchall()]
+
+
+def test_a_run_that_is_interrupted_or_killed_blocks_no_other(project):
+    process, terminal = start(project, "run", "EVENTS=10")
+    read_until(terminal, "Sending")
+    read_until(terminal, "Running")
+    time.sleep(8)  # until its first task runs
+    os.killpg(process.pid, signal.SIGINT)  # what a terminal's Ctrl-C sends
+    read_until(terminal, "Stopped")
+    process.wait(60)
+    assert states(project) == ["failed"]
+
+    process, terminal = start(project, "run", "EVENTS=10")
+    read_until(terminal, "Running")
+    time.sleep(8)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(60)
+    done = make(project, "-s", "env")
+    assert done.returncode == 0, done.stderr
+    assert "1 test run of before, never ended, marked as failed" in done.stderr
+    assert states(project) == ["failed", "failed"]
+
+
+def family(process):
+    return [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+
+
+def test_a_second_ui_says_where_the_first_one_is_and_stop_ends_airflow(project):
+    process, terminal = start(project, "ui", "EVENTS=0")
+    address = re.search(r"Airflow: .*?(http://127.0.0.1:\d+)/dags", read_until(terminal, r"Airflow: .*/dags"))[1]
+    again = make(project, "ui")
+    assert again.returncode != 0
+    assert f"Airflow is already running at {address}/dags/user_logins; make stop ends it" in again.stderr
+
+    started = family(process)
+    os.killpg(process.pid, signal.SIGKILL)  # its components have sessions of their own, and stay
+    process.wait(60)
+    assert any(each.is_running() and each.status() != "zombie" for each in started)
+    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY)
+    process, terminal = start(project, "ui")
+    shown = read_until(terminal, r"To stop: Ctrl-C")
+    assert "Ending what an earlier make ui has left" in shown
+    assert f"{address}/dags" in shown  # the port is free again
+    assert "No sample events are sent: .env names a queue of your own" in shown
+    assert "make seed" not in shown
+
+    assert make(project, "stop").returncode == 0
+    process.wait(60)
+    _, alive = psutil.wait_procs([each for each in started if each.is_running()], timeout=10)
+    assert alive == []
+    assert not (project / ".sandbox" / "airflow" / "components.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "line"),
+    [("ui", OWN_DATABASE, "AIRFLOW_CONN_PII_MASKING="), ("env", OWN_QUEUE + OWN_KEY, "AIRFLOW_CONN_WAREHOUSE=")],
+)
+def test_half_of_ones_own_settings_are_refused_with_the_line_to_add(project, command, settings, line):
+    (project / ".env").write_text(settings)
+    refused = make(project, "-s", command)
+    assert refused.returncode != 0
+    assert "names a" in refused.stderr
+    assert re.findall(rf"^{line}'\{{.*\}}'$", refused.stderr, re.MULTILINE)
+    assert not (project / ".sandbox").exists()
+
+
+def test_sample_events_never_go_to_ones_own_queue(project):
+    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY)
+    refused = make(project, "seed")
+    assert refused.returncode != 0
+    assert (
+        "Nothing is sent: .env names a queue of your own, https://sqs.eu-west-1.amazonaws.com/1/mine" in refused.stderr
+    )
+
+
+def test_a_key_in_use_is_not_deleted_without_a_word(project):
+    assert make(project, "-s", "env").returncode == 0
+    key = project / ".sandbox" / "secrets" / "masking_key"
+    assert key.exists()
+    (project / ".env").write_text(OWN_DATABASE)
+    refused = make(project, "clean")
+    assert refused.returncode != 0
+    assert "The masking key may be in use" in refused.stderr
+    assert "Nothing is deleted" in refused.stderr
+    assert key.exists()
+
+    process, terminal = start(project, "clean")
+    read_until(terminal, "to delete it")
+    os.write(terminal, b"delete\n")
+    process.wait(60)
+    assert not (project / ".sandbox").exists()
+
+
+def test_clean_says_what_it_deletes(project):
+    (project / ".sandbox" / "secrets").mkdir(parents=True)
+    done = make(project, "clean")
+    assert done.returncode == 0, done.stderr
+    assert "the local queue and databases, Airflow's runs and logs, and the masking key" in done.stderr.replace(
+        "\n", " "
+    )
+    assert not (project / ".sandbox").exists()
+
+
+def test_a_second_person_on_the_machine_has_locks_of_her_own(project, tmp_path):
+    """Whose temporary folder has a lock file that she cannot open; not even root opens a folder."""
+    (tmp_path / "tmp" / ".lockfile").mkdir(parents=True)
+    done = make(project, "-s", "env", TMPDIR=str(tmp_path / "tmp"), XDG_RUNTIME_DIR="")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,50 @@
+"""What of a user's own settings does not go without another."""
+
+import io
+import re
+
+import pytest
+from dotenv import dotenv_values
+
+from include.privacy.masking import read_keyring
+from sandbox.own import DATABASE, KEYS, QUEUE, fault
+
+
+def asked(settings, **options):
+    return fault(settings, **{"throw_away_key": "in x"} | options)
+
+
+def test_following_each_sentence_leads_to_what_runs():
+    settings, lines = {QUEUE: "https://sqs.eu-west-1.amazonaws.com/1/mine"}, []
+    while sentence := asked(settings):
+        [line] = re.findall(r"^(\w+='.*')$", sentence, re.MULTILINE)
+        lines.append(line.split("=")[0])
+        settings |= dotenv_values(stream=io.StringIO(line))
+    assert lines == [DATABASE, KEYS]
+
+
+def test_the_key_in_the_line_is_a_good_one_and_new_each_time():
+    keys = {re.search(r'"password": "(.*?)"', asked({DATABASE: '{"host": "x"}'}))[1] for _ in range(3)}
+    assert len({read_keyring(key).kid for key in keys}) == 3
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {KEYS: "k"}, {DATABASE: '{"host": "x"}', KEYS: "k"}, {DATABASE: "", QUEUE: ""}]
+)
+def test_nothing_is_asked_of_who_has_no_queue_or_database_or_all(settings):
+    assert asked(settings) is None
+
+
+@pytest.mark.parametrize(
+    "connection", ['{"host": "warehouse", "password": "p"}', "postgres://p:p@warehouse:5432/warehouse"]
+)
+def test_a_database_that_is_thrown_away_is_none_of_ones_own(connection):
+    settings = {DATABASE: connection}
+    assert asked(settings, throw_away_host="warehouse") is None
+    assert DATABASE in asked(settings | {QUEUE: "https://x"}, throw_away_host="warehouse")
+    assert KEYS in asked(settings)
+
+
+@pytest.mark.parametrize("connection", ["{", "[1]", "postgres://[x", '{"port": 5}'])
+def test_what_cannot_be_read_counts_as_ones_own(connection):
+    assert KEYS in asked({DATABASE: connection}, throw_away_host="warehouse")

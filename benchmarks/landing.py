@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -26,22 +25,23 @@ ROWS = 10_000
 TABLE = "login_etl.staging_logins"
 
 
-class Masked(Keyring):
-    """A keyring for values that are masked already."""
+class Unmasked(Keyring):
+    """A keyring that costs next to nothing."""
 
-    def mask(self, value: str | None, *, field: PiiField) -> str | None:  # noqa: ARG002 - the parent's signature
-        """The value as it is; the parent's mask is most of what landing a raw one costs."""
-        return value
+    def mask_canonical(self, canonical: str | None, *, field: PiiField) -> str | None:  # noqa: ARG002 - the parent's signature
+        """The value, as long as a mask; the parent's mask is most of what landing one costs."""
+        return None if canonical is None else canonical.rjust(73)
 
 
 def section(bench: Bench) -> Section:
     """The same rows into the same table, both ways; and once more with the masking that a drain does on the way."""
     keyring = bench.keyring()
-    raw = _logins(bench.size(ROWS, 100))
-    masked = [(message, _masked(login, keyring)) for message, login in raw]
-    as_it_is = Masked([keyring.key(keyring.kid)])
-    batch = Batch(1, datetime.now(UTC).date(), received=len(masked), staged=len(masked), rejected=0)
-    rows = [staging_row(batch, message, login, as_it_is) for message, login in masked]
+    logins = _logins(bench.size(ROWS, 100))
+    unmasked = Unmasked([keyring.key(keyring.kid)])
+    batch = Batch(1, datetime.now(UTC).date(), received=len(logins), staged=len(logins), rejected=0)
+    rows = [
+        staging_row(batch, message, login, unmasked.mask(login.ip, field="ip"), unmasked) for message, login in logins
+    ]
     hook: Any = PostgresHook(WAREHOUSE)
 
     def timed(land: Callable[[], object]) -> float:
@@ -50,14 +50,14 @@ def section(bench: Bench) -> Section:
         land()
         return time.perf_counter() - started
 
-    def copy(logins: list[tuple[Message, Login]], keyring: Keyring) -> Callable[[], object]:
+    def copy(keyring: Keyring) -> Callable[[], object]:
         return lambda: stage(warehouse, logins, [], keyring=keyring, origin=this_origin())
 
     with bench.connect() as warehouse:
         variants: dict[str, Callable[[], object]] = {
             "insert_rows": lambda: hook.insert_rows(TABLE, rows, target_fields=list(COLUMNS)),
-            "stage": copy(masked, as_it_is),
-            "stage, with masking": copy(raw, keyring),
+            "stage": copy(unmasked),
+            "stage, with masking": copy(keyring),
         }
         measures = {name: partial(timed, land) for name, land in variants.items()}
         rates = {name: len(rows) / seconds for name, seconds in interleaved(bench.size(7, 1), **measures).items()}
@@ -73,8 +73,3 @@ def _logins(count: int) -> list[tuple[Message, Login]]:
     bodies = (body for body in sample_events(2 * count, seed=3) if "user_id" in body)
     messages = [Message(uuid4(), now, 1, body) for body in islice(bodies, count)]
     return [(message, parse(message)) for message in messages]
-
-
-def _masked(login: Login, keyring: Keyring) -> Login:
-    masks = keyring.mask(login.ip, field="ip"), keyring.mask(login.device_id, field="device_id")
-    return replace(login, ip=masks[0], device_id=masks[1])

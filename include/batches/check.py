@@ -26,7 +26,7 @@ def check_staging(connection: psycopg.Connection, keyring: Keyring) -> None:
     try:
         with transaction(connection, wait="staging"), connection.cursor() as cursor:
             connection.execute(statement("batches/check_constraints_now"))
-            copy_logins(cursor, batch, [(message, Login(user_id="made-up"))], keyring)
+            copy_logins(cursor, batch, [(message, Login(user_id="made-up"))], [None], keyring)
             insert_rejected(cursor, batch, [(message, RejectedMessage([("user_id", "missing")]))], keyring)
             raise psycopg.Rollback
     except psycopg.Error as error:

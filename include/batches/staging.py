@@ -64,8 +64,9 @@ def stage(
     table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
     with transaction(connection, durable=True, wait="staging"), connection.cursor() as cursor:
-        batch = insert_batch(cursor, logins, rejects, kid=keyring.kid, origin=origin)
-        copy_logins(cursor, batch, logins, keyring)
+        addresses = [canonical_form(login.ip, field="ip") for _, login in logins]
+        batch = insert_batch(cursor, logins, rejects, addresses, kid=keyring.kid, origin=origin)
+        copy_logins(cursor, batch, logins, addresses, keyring)
         insert_rejected(cursor, batch, rejects, keyring)
     return batch
 
@@ -74,13 +75,16 @@ def insert_batch(
     cursor: psycopg.Cursor,
     logins: Sequence[tuple[Message, Login]],
     rejects: Sequence[tuple[Message, RejectedMessage]],
+    addresses: Sequence[str | None],
     *,
     kid: str,
     origin: Origin,
 ) -> Batch:
-    """The batch's own row; the database gives it its number and its day."""
+    """The batch's own row; the database gives it its number and its day.
+
+    `addresses` are the logins', in canonical form.
+    """
     sent = [message.sent_at for message, _ in (*logins, *rejects)]
-    addresses = (canonical_form(login.ip, field="ip") for _, login in logins)
     versions = (login.app_version for _, login in logins)
     counts = {"received": len(sent), "staged": len(logins), "rejected": len(rejects)}
     cursor.execute(
@@ -105,17 +109,24 @@ def insert_batch(
 
 
 def copy_logins(
-    cursor: psycopg.Cursor, batch: Batch, logins: Sequence[tuple[Message, Login]], keyring: Keyring
+    cursor: psycopg.Cursor,
+    batch: Batch,
+    logins: Sequence[tuple[Message, Login]],
+    addresses: Sequence[str | None],
+    keyring: Keyring,
 ) -> None:
-    """The logins, masked."""
+    """The logins, masked. `addresses` are theirs, in canonical form."""
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
     with cursor.copy(statement("batches/copy_logins").format(columns=columns)) as copy:
         copy.set_types(list(COLUMNS.values()))
-        for message, login in logins:
-            copy.write_row(staging_row(batch, message, login, keyring))
+        for (message, login), address in zip(logins, addresses, strict=True):
+            masked_ip = keyring.mask_canonical(address, field="ip")
+            copy.write_row(staging_row(batch, message, login, masked_ip, keyring))
 
 
-def staging_row(batch: Batch, message: Message, login: Login, keyring: Keyring) -> tuple[object, ...]:
+def staging_row(
+    batch: Batch, message: Message, login: Login, masked_ip: str | None, keyring: Keyring
+) -> tuple[object, ...]:
     """The values of COLUMNS."""
     return (
         batch.batch_id,
@@ -124,7 +135,7 @@ def staging_row(batch: Batch, message: Message, login: Login, keyring: Keyring) 
         message.sent_at,
         login.user_id,
         login.device_type,
-        keyring.mask(login.ip, field="ip"),
+        masked_ip,
         keyring.mask(login.device_id, field="device_id"),
         login.locale,
         login.app_version,

@@ -77,7 +77,10 @@ class Keyring:
 
     def mask(self, value: str | None, *, field: PiiField) -> str | None:
         """The mask of a raw value; None where it has no canonical form."""
-        canonical = canonical_form(value, field=field)
+        return self.mask_canonical(canonical_form(value, field=field), field=field)
+
+    def mask_canonical(self, canonical: str | None, *, field: PiiField) -> str | None:
+        """The mask of a value in its canonical form, which takes longer to find than the mask does."""
         if canonical is None:
             return None
         mask = f"{self.kids[0]}:{_digest(self._fields[field], canonical)}"

@@ -5,8 +5,9 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 EVENTS ?= 100
 SECONDS ?= 3600
+export SQL
 
-.PHONY: help install run ui seed env stop up down logs smoke test soak bench check format lock clean
+.PHONY: help install run ui seed env psql stop up down logs smoke test soak bench check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
@@ -16,9 +17,12 @@ install: $(INSTALLED) ## Make .venv and install the locked dependencies into it
 $(INSTALLED): requirements-dev.lock
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 		|| { echo "Airflow 3.3.2 and its Amazon provider need Python 3.11 to 3.14; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@case "$(CURDIR)" in *\ *) echo "The embedded Postgres takes no path with a space: move the project from $(CURDIR)"; exit 1;; esac
 	@echo "Installing about 210 pinned packages into .venv; this takes a minute or two …" >&2
 	@$(PYTHON) -m venv --clear .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes $(LOCKED) >&2
+	@$(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --require-hashes $(LOCKED) >&2 \
+		|| { $(BIN)/python -m pip download --quiet --quiet --disable-pip-version-check --no-deps --dest .venv/index pip 2>/dev/null \
+		|| echo "No package index can be reached: pip needs a network, or pip.conf or PIP_INDEX_URL for an index of yours"; exit 1; }
 	@touch $@
 
 run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVENTS=100 SEED=1 FORMS=1 VERBOSE=1)
@@ -32,6 +36,9 @@ seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS
 
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
 	@$(BIN)/python -m sandbox env
+
+psql: $(INSTALLED) ## Open psql on the local warehouse, or on the one in .env (SQL='select 1': runs that)
+	@$(BIN)/python -m sandbox psql $(if $(SQL),--sql "$$SQL")
 
 stop: $(INSTALLED) ## Stop the local servers that make env started, and Airflow
 	@$(BIN)/python -m sandbox stop

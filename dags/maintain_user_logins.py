@@ -34,6 +34,7 @@ from include.retries import RETRIES
 
 
 @dag(
+    description="Make partitions ahead, drop old staging, forget old rejected bodies",
     schedule="@daily",
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,

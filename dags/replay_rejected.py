@@ -30,6 +30,7 @@ from include.retries import RETRIES
 
 
 @dag(
+    description="Parse rejected messages again, and load those that are valid now",
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,

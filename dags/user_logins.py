@@ -4,8 +4,7 @@ Every five minutes: look at the queue, drain it into staging with `ip` and `devi
 `public.user_logins`. A message is deleted from SQS only after its row is committed, and its id is the row's key:
 nothing is lost, and nothing is there twice, whatever is retried.
 
-* **Nothing to do**: an empty queue is watched for half a minute; then the run is a success with skipped tasks. A run
-  that you trigger meanwhile waits for that one to end.
+* **Nothing to do**: an empty queue is watched for half a minute; then the run is a success with skipped tasks.
 * **It failed**: the error says what to fix. Clear the failed task, or leave it to the next run, which merges what
   earlier ones left. SQS delivers again what was not deleted, and the merge recognises it.
 * **Rebuild**: `rebuild_from` and `rebuild_to`, or a backfill, restore rows from staging, and drain nothing.
@@ -21,13 +20,13 @@ Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable
 from datetime import timedelta
 
 import pendulum
-from airflow.sdk import CronDataIntervalTimetable, dag, task
+from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
 from include.assets import USER_LOGINS
 from include.events.message import Origin, Run
-from include.params import DRAIN_FORM, MAX_SECONDS, QUEUE_URL, rebuild_window, variable
+from include.params import DRAIN_FORM, QUEUE_URL, rebuild_window, variable
 from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
 
@@ -37,6 +36,7 @@ QUEUES = {"user_logins": QUEUE_URL}  # DAG: the variable with the URL of its que
 def drain(dag_id: str, queue_variable: str) -> None:
     @dag(
         dag_id=dag_id,
+        description="Drain login events from SQS into user_logins, masked",
         schedule=CronDataIntervalTimetable("*/5 * * * *", timezone="UTC"),  # a backfill needs intervals with width
         start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
         catchup=False,
@@ -58,14 +58,14 @@ def drain(dag_id: str, queue_variable: str) -> None:
             return pipeline.plan_drain(queue_url, max_messages=messages, max_workers=workers)
 
         @task(
-            **DRAIN_RETRIES,
-            execution_timeout=timedelta(seconds=MAX_SECONDS + 600),
-            map_index_template="up to {{ task.op_kwargs.share.messages }} messages",
+            **DRAIN_RETRIES, map_index_template="{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"
         )
         def drain_and_mask(share, queue_url, configured, params=None, ti=None):
             run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
             origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)
-            return pipeline.drain_and_mask(share, queue_url, configured, origin=origin, seconds=params["max_seconds"])
+            counts = pipeline.drain_and_mask(share, queue_url, configured, origin=origin, seconds=params["max_seconds"])
+            get_current_context()["came"] = "{received:,} received, {rejected:,} rejected".format(**counts)
+            return counts
 
         @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
         def merge_user_logins(params=None, dag_run=None, outlet_events=None):

@@ -55,7 +55,10 @@ NETWORK = {
     "tcp_user_timeout": 60_000,  # milliseconds
 }
 # The last one is PgBouncer's, for `options` in the connection's extra.
-REFUSED = ("authentication failed", "does not exist", "no pg_hba.conf entry", "unsupported startup parameter")
+REFUSED = (
+    *("authentication failed", "does not exist", "no pg_hba.conf entry", "unsupported startup parameter"),
+    *("no password supplied", "does not support SSL", "certificate verify failed", "invalid sslmode value"),
+)
 
 
 def sqs_client() -> SQSClient:
@@ -73,6 +76,12 @@ def sqs_client() -> SQSClient:
             read_in_turn(client)
     except (NoRegionError, PartialCredentialsError, ProfileNotFound) as error:
         raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None
+    except ValueError as error:  # of botocore's, for one without a scheme: Invalid endpoint: …
+        if "endpoint" not in str(error):
+            raise
+        raise SetupError(
+            f"connection {AWS}: endpoint_url in extra: {error}: begin it with http:// or https://"
+        ) from None
     except TypeError as error:
         raise SetupError(f"connection {AWS}: config_kwargs in extra: {error}: correct it") from None
     return client
@@ -105,6 +114,10 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
             connection.autocommit = True
             connection.prepare_threshold = None
             yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SetupError(
+            f"connection {WAREHOUSE}: {text_of(error)}: grant its role the rights in sandbox/rights.sql"
+        ) from None
     except psycopg.Error as error:
         raise type(error)(text_of(error)) from None
 

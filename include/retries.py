@@ -1,6 +1,9 @@
 """The one place that says which failures are worth another try."""
 
+import logging
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
@@ -8,7 +11,10 @@ from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 from include.batches.rebuild import RebuildRefused
 from include.batches.reconciliation import FailedCheck
 from include.failures import SetupError
+from include.params import MAX_SECONDS
 from include.sqs.calls import VISIBILITY_SECONDS
+
+log = logging.getLogger(__name__)
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[
@@ -22,6 +28,14 @@ FAIL_FAST = ExceptionRetryPolicy(
     ],
 )
 
+
+def say_last(context: Mapping[str, Any]) -> None:
+    """Log the sentence of what somebody has to fix once more, below Airflow's traceback, where people look."""
+    error = context.get("exception")
+    if isinstance(error, SetupError | FailedCheck):
+        log.error("%s", error)
+
+
 # Throttling, restarts, dropped connections, deadlocks: what is left is worth waiting for.
 RETRIES = {
     "retries": 3,
@@ -29,11 +43,13 @@ RETRIES = {
     "retry_exponential_backoff": True,
     "max_retry_delay": timedelta(minutes=2),
     "retry_policy": FAIL_FAST,
+    "on_failure_callback": say_last,
 }
 
 # A drain is tried again when SQS shows again what the failed try held. Sooner, it would find the queue empty, and a
 # failure that lasts would pass for a success. Once, because each try brings the messages nearer to the dead letters.
 DRAIN_RETRIES = {
+    "execution_timeout": timedelta(seconds=MAX_SECONDS + 600),
     "retries": 1,
     "retry_delay": timedelta(seconds=VISIBILITY_SECONDS + 10),
     "retry_exponential_backoff": False,

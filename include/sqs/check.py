@@ -29,6 +29,8 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str
     SetupError for what somebody has to fix and ConnectionError for an endpoint that does not answer; warns of a
     redrive policy that is missing or that would dead-letter good messages.
     """
+    if configured != configured.strip():
+        raise SetupError(f"variable {named} has white space around the queue's URL: remove it")
     if not configured.startswith(("http://", "https://")):
         raise SetupError(
             f"variable {named} is not set to the URL of a queue: set it to, for example, "

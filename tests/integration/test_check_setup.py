@@ -166,6 +166,11 @@ WAREHOUSE = {"conn_type": "postgres", "login": "x", "schema": "x", "host": "127.
             SetupError,
             "connection aws_sqs: no credentials found",
         ),
+        (
+            {"aws_sqs": {"conn_type": "aws", "extra": {"region_name": "eu-west-1", "endpoint_url": "localhost:4566"}}},
+            SetupError,
+            "connection aws_sqs: endpoint_url in extra: Invalid endpoint: localhost:4566: begin it with http",
+        ),
     ],
 )
 def test_each_failure_names_what_to_fix(
@@ -214,6 +219,28 @@ def test_a_malformed_connection_is_called_that_and_not_shown(
         check(queue_url)
     assert "secret" not in f"{caught.value} {caught.value.__cause__}"
     assert "\n" not in str(caught.value)
+
+
+def test_a_right_that_is_lost_later_is_one_sentence(empty_warehouse, connections, queue_url):
+    connections()
+    check(queue_url)
+    with empty_warehouse.connect() as owner:
+        owner.execute("revoke usage on schema login_etl from pipeline; alter schema login_etl owner to postgres")
+    try:
+        with pytest.raises(
+            SetupError, match="connection warehouse: permission denied for schema login_etl: grant its role"
+        ):
+            pipeline.merge_user_logins(RUN.run)
+    finally:
+        with empty_warehouse.connect() as owner:
+            owner.execute("alter schema login_etl owner to pipeline; grant usage on schema login_etl to pipeline")
+
+
+def test_white_space_around_the_url_is_named(empty_warehouse, connections, queue_url):
+    connections()
+    for url in (f"{queue_url} ", f"\n{queue_url}"):
+        with pytest.raises(SetupError, match="variable user_logins_queue_url has white space around the queue's URL"):
+            check(url)
 
 
 def test_every_step_has_the_connections_own_client_settings_and_our_bounds(

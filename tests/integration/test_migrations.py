@@ -28,6 +28,7 @@ CHECKSUMS = {
     "0012_identities": "4ab624ac63f1e3c4e236b395cfed83b8d34cabb21362296ce7c1478ff558bf9c",
     "0013_unknown_values": "3ef2c8044f9158ff3c063c3dbe8923d29ac3128212266acfb766b70e8739b3d9",
     "0014_large_bodies": "0ed4c6b52e1743555b776a2f7c01ada0fcecf3f0d79d998f8e0a7bf98af70df6",
+    "0015_comments": "d06ae40e53f47b405ca9f3a7f4086bc3d647785f859ccb00fbb123a152a6e79a",
 }
 NAMES = list(CHECKSUMS)
 
@@ -142,7 +143,9 @@ def test_a_changed_file_is_refused_in_one_sentence(warehouse, tmp_path, name):
 
 def test_a_table_made_anew_by_an_old_migration_has_its_checksum_again(warehouse):
     migrate(warehouse)
-    warehouse.execute("drop table public.user_logins; delete from login_etl.schema_migrations where version = 4")
+    warehouse.execute(
+        "drop table public.user_logins cascade; delete from login_etl.schema_migrations where version = 4"
+    )
     assert migrate(warehouse) == ["0004_user_logins"]
     assert dict(warehouse.execute("select name, sha256 from login_etl.schema_migrations").fetchall()) == CHECKSUMS
 

@@ -128,10 +128,10 @@ def test_an_adopted_partitioned_table_gets_no_partitions(local, warehouse):
 
 def test_a_lost_table_is_one_sentence_whose_advice_works(warehouse):
     prepare_warehouse(warehouse)
-    warehouse.execute("drop table public.user_logins")
+    warehouse.execute("drop table public.user_logins cascade")
     with pytest.raises(SetupError, match="user_logins is gone") as caught:
         prepare_warehouse(warehouse)
-    advice = "delete from login_etl.schema_migrations where version in (4, 6, 7, 12)"
+    advice = "delete from login_etl.schema_migrations where version in (4, 6, 7, 12, 15)"
     assert advice in str(caught.value)
     warehouse.execute(advice)
     prepare_warehouse(warehouse)
@@ -171,6 +171,39 @@ def test_a_table_of_somebody_elses_is_adopted_after_what_the_sentence_says(local
     with local.connect() as owner:
         owner.execute("drop owned by somebody_else cascade")
         owner.execute("drop role somebody_else")
+
+
+def test_each_table_and_column_says_what_it_is(warehouse):
+    prepare_warehouse(warehouse)
+    silent = warehouse.execute(
+        "select attrelid::regclass::text, attname from pg_attribute join pg_class on pg_class.oid = attrelid "
+        "where (relnamespace = 'login_etl'::regnamespace or relname = 'user_logins') and not relispartition "
+        "and relkind in ('r', 'p') and attnum > 0 and not attisdropped and col_description(attrelid, attnum) is null "
+        "union all select oid::regclass::text, '' from pg_class "
+        "where (relnamespace = 'login_etl'::regnamespace or relname = 'user_logins') and not relispartition "
+        "and relkind in ('r', 'p', 'v') and obj_description(oid, 'pg_class') is null"
+    )
+    assert silent.fetchall() == []
+
+
+def test_the_shared_devices_and_addresses_are_those_of_several_users(warehouse):
+    prepare_warehouse(warehouse)
+    logins = [
+        ("a", "d1", "i1"),
+        ("b", "d1", "i2"),
+        ("a", "d1", "i2"),
+        ("c", "d2", None),
+        ("c", "d2", None),
+        ("d", None, None),
+    ]
+    for user, device, address in logins:
+        warehouse.execute(
+            "insert into public.user_logins (user_id, masked_device_id, masked_ip, create_date, message_id, batch_id) "
+            "values (%s, %s, %s, current_date, gen_random_uuid(), 1)",
+            [user, device, address],
+        )
+    assert warehouse.execute("select * from login_etl.shared_devices").fetchall() == [("d1", 2, 3)]
+    assert warehouse.execute("select * from login_etl.shared_addresses").fetchall() == [("i2", 2, 2)]
 
 
 def test_the_queries_of_the_runbook_run(warehouse):

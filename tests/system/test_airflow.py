@@ -71,6 +71,8 @@ def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_wa
             "drain_and_mask",
             "merge_user_logins",
         }
+        labels = metadata.execute("select rendered_map_index from task_instance where task_id = 'drain_and_mask'")
+        assert ("100 received, 8 rejected",) in labels.fetchall()
 
     places = everywhere(empty_warehouse, environment) | {"the output": output.encode()}
     # The search finds what is there …
@@ -215,3 +217,5 @@ def test_a_wrong_set_up_fails_at_once_with_one_sentence_and_takes_no_message(
     assert "connection pii_masking: the password holds no masking key; make one with" in output
     assert output.count("[DAG TEST] running task") == 1  # no retry, no other task
     assert backlog(Queue(sqs, queue_url)) == 10
+    behind = output.rsplit("Traceback (most recent call last)", 1)[1]
+    assert "connection pii_masking: the password holds no masking key" in behind.split("SetupError", 1)[1]

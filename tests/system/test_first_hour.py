@@ -192,3 +192,28 @@ def test_a_second_person_on_the_machine_has_locks_of_her_own(project, tmp_path):
     (tmp_path / "tmp" / ".lockfile").mkdir(parents=True)
     done = make(project, "-s", "env", TMPDIR=str(tmp_path / "tmp"), XDG_RUNTIME_DIR="")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("folder", "sentence"),
+    [
+        ("with a space", "takes no path with a space: move the project from"),
+        ("without_index", "No package index can be reached: pip needs a network"),
+    ],
+)
+def test_what_keeps_the_installation_from_working_is_said(tmp_path, folder, sentence):
+    (tmp_path / folder).mkdir()
+    for name in ("Makefile", "requirements-dev.lock"):
+        shutil.copy(PROJECT / name, tmp_path / folder / name)
+    nowhere = {"PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:1/simple"}
+    done = subprocess.run(
+        ["make", "install"],
+        cwd=tmp_path / folder,
+        env=os.environ | nowhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert sentence in done.stdout
+    assert not (tmp_path / folder / ".venv" / "installed").exists()

@@ -1,13 +1,16 @@
 """What of a user's own settings does not go without another."""
 
 import io
+import json
 import re
 
 import pytest
 from dotenv import dotenv_values
 
 from include.privacy.masking import read_keyring
-from sandbox.own import DATABASE, KEYS, QUEUE, fault
+from sandbox.own import DATABASE, KEYS, QUEUE, fault, libpq_environment
+
+FIELDS = {"conn_type": "postgres", "host": "h", "port": 5433, "login": "u", "password": "p@/", "schema": "d"}
 
 
 def asked(settings, **options):
@@ -48,3 +51,23 @@ def test_a_database_that_is_thrown_away_is_none_of_ones_own(connection):
 @pytest.mark.parametrize("connection", ["{", "[1]", "postgres://[x", '{"port": 5}'])
 def test_what_cannot_be_read_counts_as_ones_own(connection):
     assert KEYS in asked({DATABASE: connection}, throw_away_host="warehouse")
+
+
+@pytest.mark.parametrize(
+    "connection",
+    [
+        json.dumps(FIELDS | {"extra": {"sslmode": "require"}}),
+        json.dumps(FIELDS | {"extra": '{"sslmode": "require"}'}),
+        "postgres://u:p%40%2F@h:5433/d?sslmode=require",
+    ],
+)
+def test_psql_connects_as_the_connection_does(connection):
+    assert libpq_environment(connection) == {
+        "PGHOST": "h",
+        "PGPORT": "5433",
+        "PGUSER": "u",
+        "PGPASSWORD": "p@/",
+        "PGDATABASE": "d",
+        "PGSSLMODE": "require",
+    }
+    assert libpq_environment('{"host": "h"}') == {"PGHOST": "h"}

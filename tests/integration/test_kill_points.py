@@ -68,7 +68,7 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
             run_id = f"killed {number}-{done}"
             assert exit_code(proxies.environment, run_in_small_chunks, queue_url, run_id, MESSAGES) == -9
             show_again(sqs, queue_url, proxies.sqs.handles())
-            if EVERY_POINT or not number % 4:  # a DAG for another queue merges what was left, in a run of the same name
+            if EVERY_POINT or not number % 8:  # a DAG for another queue merges what was left, in a run of the same name
                 send(sqs, partners, (json.dumps({"user_id": f"partner {each}"}) for each in range(3)))
                 run(partners, run_id, 3, dag_id="partner_logins")
                 of_partners += 3

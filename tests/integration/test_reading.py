@@ -16,7 +16,8 @@ from include.sqs.calls import CALL_SIZE, Queue
 from include.sqs.chunk import ChunkBounds
 from include.sqs.consumer import Consumer
 from include.sqs.reading import UNKNOWN_LENGTH, read_in_turn, waiting_for_room
-from include.sqs.receiver import CHUNKS_AHEAD, receive
+from include.sqs.receiver import receive
+from include.sqs.receiver_state import CHUNKS_AHEAD
 
 SMALL, LARGE, LARGE_BYTES = 400, 200, 100_000
 BOUNDS = ChunkBounds(messages=100, bytes=200_000)

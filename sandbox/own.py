@@ -6,12 +6,14 @@ import json
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from sandbox.secret_file import random_secret
-
 QUEUE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL"
 DATABASE = "AIRFLOW_CONN_WAREHOUSE"
 KEYS = "AIRFLOW_CONN_PII_MASKING"
 EXAMPLE = '{"conn_type": "postgres", "host": "db.example.com", "login": "pipeline", "password": "…", "schema": "x"}'
+
+# Not made here: this is read in terminals, and in the logs of containers.
+KEY_EXAMPLE = '{"conn_type": "generic", "password": "…"}'
+MAKE_A_KEY = 'A key: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
 
 
 def fault(settings: Mapping[str, str], *, throw_away_host: str | None = None, throw_away_key: str) -> str | None:
@@ -22,11 +24,10 @@ def fault(settings: Mapping[str, str], *, throw_away_host: str | None = None, th
     """
     own_database = bool(settings.get(DATABASE)) and _host(settings[DATABASE]) != throw_away_host
     if own_database and not settings.get(KEYS):
-        connection = json.dumps({"conn_type": "generic", "password": random_secret()})
         return (
             f".env names a database of your own, {DATABASE}, and no masking key. With the local one, {throw_away_key}, "
-            "masks could never be matched again once that is deleted. Add this line, which has a new key, and keep a "
-            f"copy of it; or one with the local key, if earlier runs used that:\n{KEYS}='{connection}'"
+            "masks could never be matched again once that is deleted. Make a key, or take the local one if runs have "
+            f"used it; keep a copy, and add it in this line:\n{KEYS}='{KEY_EXAMPLE}'\n{MAKE_A_KEY}"
         )
     if settings.get(QUEUE) and not own_database:
         return (

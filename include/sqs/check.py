@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+SECONDS_A_DAY = 86_400
 MIN_RECEIVES = 3  # a message is received again after a crash and after a failed delete
 
 
@@ -43,7 +44,7 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str
             queue = only_ours(dead_letter_queue(queue, attributes), queue, seconds=0)
         else:
             _warn_of_risks(attributes)
-            warn_of_dead_letters(queue, attributes)
+            _warn_of_retention(attributes, warn_of_dead_letters(queue, attributes))
         delete_once(queue, [MADE_UP_HANDLE])  # a policy that forbids it says so before any message is taken
     except (EndpointError, HTTPClientError):
         raise ConnectionError(
@@ -71,4 +72,21 @@ def _warn_of_risks(attributes: dict[str, str]) -> None:
         log.warning(
             "the queue's visibility timeout is 0: this pipeline sets its own, but other consumers receive every "
             "message again at once; set it to 30 seconds or more"
+        )
+
+
+def _warn_of_retention(attributes: dict[str, str], of_dead_letters: dict[str, str]) -> None:
+    """Warn where dead letters are kept no longer than the queue's messages; where that is not known, of nothing.
+
+    In a standard queue their age counts from when they were sent. In a FIFO queue it counts anew.
+    """
+    queue, dead_letters = (
+        int(each.get("MessageRetentionPeriod", 0)) / SECONDS_A_DAY for each in (attributes, of_dead_letters)
+    )
+    if attributes.get("FifoQueue") != "true" and 0 < dead_letters <= queue:
+        log.warning(
+            "the dead-letter queue keeps messages for %.3g days, the queue for %.3g, and their age counts from when "
+            "they were sent: old ones are gone soon after they arrive there; let the first be the longer one",
+            dead_letters,
+            queue,
         )

@@ -9,7 +9,7 @@ from dataclasses import replace
 from botocore.exceptions import BotoCoreError, ClientError
 
 from include.failures import SetupError
-from include.sqs.calls import MADE_UP_HANDLE, VISIBILITY_SECONDS, Queue, backlog, show_again
+from include.sqs.calls import MADE_UP_HANDLE, VISIBILITY_SECONDS, Queue, show_again
 from include.sqs.errors import error_name, raising_setup_errors
 
 log = logging.getLogger(__name__)
@@ -46,21 +46,21 @@ def _redrive_target(queue: Queue, attributes: dict[str, str]) -> Queue:
     return Queue(queue.client, answer["QueueUrl"])
 
 
-def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None) -> None:
-    """Log how many messages are in the queue's dead-letter queue, and what to do, where there are any.
+def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None) -> dict[str, str]:
+    """Log how many messages are in the queue's dead-letter queue, and what to do; return that queue's attributes.
 
-    No error where they cannot be counted: the run needs no right on that queue.
+    None of those, and no error, where it has no such queue or may not ask: the run needs no right on it.
     """
     try:
         attributes = attributes or attributes_of(queue)
         if "RedrivePolicy" not in attributes:
-            return
+            return {}
         target = _redrive_target(queue, attributes)
-        waiting = backlog(target)
+        found = attributes_of(target)
     except (SetupError, ClientError, BotoCoreError) as error:
         log.info("dead letters are not counted: %s", error if isinstance(error, SetupError) else error_name(error))
-        return
-    if waiting:
+        return {}
+    if waiting := int(found["ApproximateNumberOfMessages"]):
         log.warning(
             "about %d messages are in the dead-letter queue %s, because they were received too often without being "
             "deleted: fix what failed, then %s",
@@ -68,6 +68,7 @@ def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None)
             target.url,
             "see docs/runbook.md" if queue.is_fifo else "run with source=dead_letter_queue",
         )
+    return found
 
 
 def only_ours(dead_letters: Queue, source: Queue, *, seconds: int) -> Queue:

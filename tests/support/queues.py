@@ -29,10 +29,14 @@ def left_on(sqs, queue_url):
     return int(attributes["ApproximateNumberOfMessages"]) + int(attributes["ApproximateNumberOfMessagesNotVisible"])
 
 
-def give_dead_letter_queue(sqs, queue_url, receives=3):
-    """Let the queue move messages that are received more often than that to one of its name with `-dead` behind it."""
+def give_dead_letter_queue(sqs, queue_url, receives=3, days=14):
+    """Let the queue move messages that are received more often than that to one of its name with `-dead` behind it.
+
+    That one keeps messages for so many days.
+    """
     name = f"{queue_url.rsplit('/', 1)[1]}-dead"
-    dead_letters = sqs.create_queue(QueueName=name)["QueueUrl"]
+    kept = {"MessageRetentionPeriod": str(days * 86_400)}
+    dead_letters = sqs.create_queue(QueueName=name, Attributes=kept)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=dead_letters, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": receives})
     sqs.set_queue_attributes(QueueUrl=queue_url, Attributes={"RedrivePolicy": policy})

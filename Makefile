@@ -7,7 +7,7 @@ EVENTS ?= 100
 SECONDS ?= 3600
 export SQL
 
-.PHONY: help install run ui seed env psql stop up down logs smoke test soak bench check format lock clean
+.PHONY: help install run ui seed env doctor psql stop up down logs smoke test soak bench check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
@@ -36,6 +36,9 @@ seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS
 
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
 	@$(BIN)/python -m sandbox env
+
+doctor: $(INSTALLED) ## Check what a run needs and show it as a table, without a run: the local servers, or what .env names
+	@$(BIN)/python -m sandbox doctor
 
 psql: $(INSTALLED) ## Open psql on the local warehouse, or on the one in .env (SQL='select 1': runs that)
 	@$(BIN)/python -m sandbox psql $(if $(SQL),--sql "$$SQL")

@@ -74,7 +74,11 @@ def sqs_client() -> SQSClient:
             config = SqsHook(aws_conn_id=AWS).config.merge(BOTOCORE)
             client: SQSClient = SqsHook(aws_conn_id=AWS, config=config).get_conn()
             read_in_turn(client)
-    except (NoRegionError, PartialCredentialsError, ProfileNotFound) as error:
+    except ProfileNotFound as error:
+        raise SetupError(
+            f"connection {AWS}: {error}: correct AWS_PROFILE in the environment, or profile_name in extra"
+        ) from None
+    except (NoRegionError, PartialCredentialsError) as error:
         raise SetupError(f"connection {AWS}: {error} Check region_name and the other extras") from None
     except ValueError as error:  # of botocore's, for one without a scheme: Invalid endpoint: …
         if "endpoint" not in str(error):

@@ -1,4 +1,4 @@
-"""The targets of the Makefile: run, ui, seed, env, psql, stop, clean."""
+"""The targets of the Makefile: run, ui, seed, env, doctor, psql, stop, clean."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import SystemRandom
@@ -21,7 +21,7 @@ from rich.console import Console
 
 from sandbox import airflow, events, forms, report, servers
 from sandbox.environment import airflow_environment
-from sandbox.own import DATABASE, KEYS, QUEUE, fault, libpq_environment
+from sandbox.own import AWS, DATABASE, KEYS, PROFILES, QUEUE, fault, libpq_environment
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 OWN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")
@@ -32,6 +32,7 @@ console = Console(stderr=True, highlight=False)
 
 def run(arguments: argparse.Namespace) -> None:
     """Send sample events, run the DAG once, show what it did."""
+    _forget_profile({})
     with servers.servers(HOME) as local:
         environment = airflow_environment(local, port=servers.free_port())
         _prepare(local, environment)
@@ -83,13 +84,27 @@ def seed(arguments: argparse.Namespace) -> None:
 
 def env(arguments: argparse.Namespace) -> None:
     """Print the exports for a shell that works against the local servers, which stay up."""
+    before = dict(os.environ)
     own = _own()
     with _step("Starting Postgres and the SQS server; make stop ends them"):
         local = servers.start(HOME)
     environment = airflow_environment(local, port=servers.free_port(8080)) | own
     _prepare(local, environment)
+    for name in before.keys() - os.environ.keys():
+        print(f"unset {name}")
     for name, value in environment.items():
         print(f"export {name}={shlex.quote(value)}")
+
+
+def doctor(arguments: argparse.Namespace) -> None:
+    """Check what a run needs, as it would, and change nothing: the local servers, or what .env names."""
+    own = _own()
+    with servers.servers(HOME) as local:
+        environment = airflow_environment(local, port=servers.free_port()) | own
+        _prepare(local, environment)
+        command = [sys.executable, "-m", "include.doctor"]
+        done = subprocess.run(command, env=os.environ | environment, cwd=servers.PROJECT, check=False)
+    sys.exit(done.returncode)
 
 
 def psql(arguments: argparse.Namespace) -> None:
@@ -134,7 +149,15 @@ def _own() -> dict[str, str]:
         console.print(f"Using .env for {', '.join(sorted(own))}")
     if missing := fault(own, throw_away_key=f"in {HOME / 'secrets' / 'masking_key'}"):
         raise RuntimeError(missing)
+    _forget_profile(own)
     return own
+
+
+def _forget_profile(own: Mapping[str, str]) -> None:
+    """Drop the shell's AWS profile where the local queue is used: it needs none, and one that is gone is an error."""
+    if AWS not in own:
+        for name in PROFILES:
+            os.environ.pop(name, None)
 
 
 def _dotenv() -> dict[str, str]:
@@ -190,7 +213,7 @@ def main() -> None:
     """Parse the command line and run one command."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for command in (run, ui, seed, env, psql, stop, clean):
+    for command in (run, ui, seed, env, doctor, psql, stop, clean):
         sub = commands.add_parser(command.__name__, help=command.__doc__)
         sub.set_defaults(command=command)
         if command in (run, ui, seed):

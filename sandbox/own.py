@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 QUEUE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL"
 DATABASE = "AIRFLOW_CONN_WAREHOUSE"
 KEYS = "AIRFLOW_CONN_PII_MASKING"
+AWS = "AIRFLOW_CONN_AWS_SQS"
+PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")  # of no use to the local queue, and an error where it is gone
 EXAMPLE = '{"conn_type": "postgres", "host": "db.example.com", "login": "pipeline", "password": "…", "schema": "x"}'
 
 # Not made here: this is read in terminals, and in the logs of containers.

@@ -164,19 +164,19 @@ def _start_sqs(home: Path) -> str:
         state = {"pid": process.pid, "created": psutil.Process(process.pid).create_time(), "port": port}
         (home / "sqs.json").write_text(json.dumps(state))
     endpoint = f"http://127.0.0.1:{json.loads((home / 'sqs.json').read_text())['port']}"
-    _wait_until_it_answers(endpoint, log=home / "sqs.log")
+    _wait_until_it_answers(endpoint, home)
     return endpoint
 
 
-def _wait_until_it_answers(endpoint: str, *, log: Path, seconds: float = 60) -> None:
+def _wait_until_it_answers(endpoint: str, home: Path, *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while True:
         try:
             with urllib.request.urlopen(f"{endpoint}/moto-api/", timeout=5):
                 return
         except OSError:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"the local SQS server does not answer; see {log}") from None
+            if time.monotonic() > deadline or _sqs_process(home) is None:
+                raise RuntimeError(f"The local SQS server does not answer; see {home / 'sqs.log'}") from None
             time.sleep(0.1)
 
 

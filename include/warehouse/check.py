@@ -71,6 +71,14 @@ def check_encoding(connection: psycopg.Connection) -> None:
             )
 
 
+def check_rights(connection: psycopg.Connection, *, migrating: bool) -> None:
+    """The role may do what a run does, by the catalogue; `migrating`: also what the migrations do."""
+    with transaction(connection):
+        [(missing,)] = connection.execute(statement("warehouse/missing_rights"), {"migrating": migrating}).fetchall()
+    if missing:
+        raise SetupError(f"connection warehouse: its role lacks rights: run, as their owner: {'; '.join(missing)}")
+
+
 def check_columns(connection: psycopg.Connection, *, adopting: bool) -> None:
     """Each column is there and holds what we write; `adopting`: ours need not be there yet. No table has no fault."""
     with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:

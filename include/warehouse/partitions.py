@@ -75,7 +75,7 @@ def make_partitions(
     """
     partitions = needed(today or datetime.now(UTC).date(), months=months, days=days)
     made: list[str] = []
-    for partition in _missing(connection, partitions):
+    for partition in missing_partitions(connection, partitions):
         try:
             if make_partition(connection, partition) is not None:
                 made.append(partition.name)
@@ -103,7 +103,7 @@ def make_partition(connection: psycopg.Connection, partition: Partition) -> int 
             take_turn(connection, "login_etl.merge")
         take_turn(connection, "login_etl.ddl")
         limit_lock_waits(connection, "partition")
-        return _create_and_attach(connection, partition) if _missing(connection, [partition]) else None
+        return _create_and_attach(connection, partition) if missing_partitions(connection, [partition]) else None
 
 
 def has_months(connection: psycopg.Connection) -> bool:
@@ -119,7 +119,7 @@ def staging_days(connection: psycopg.Connection) -> list[StagingDay]:
         return cursor.execute(statement("warehouse/staging_days")).fetchall()
 
 
-def _missing(connection: psycopg.Connection, partitions: list[Partition]) -> list[Partition]:
+def missing_partitions(connection: psycopg.Connection, partitions: list[Partition]) -> list[Partition]:
     """Those of the partitions that are not there, of tables that we partition."""
     with transaction(connection):
         rows = connection.execute(

@@ -192,6 +192,26 @@ def test_a_second_person_on_the_machine_has_locks_of_her_own(project, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def test_the_local_servers_need_no_profile_of_the_machines(project):
+    done = make(project, "-s", "env", AWS_PROFILE="of-last-year")
+    assert done.returncode == 0, done.stderr
+    assert "unset AWS_PROFILE" in done.stdout.splitlines()
+
+    done = make(project, "doctor", AWS_PROFILE="of-last-year", COLUMNS="200")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A run would find all it needs." in done.stdout
+    assert "✗" not in done.stdout
+
+
+def test_the_doctor_looks_at_what_env_names(project):
+    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY)
+    done = make(project, "doctor", COLUMNS="200")
+    assert done.returncode != 0
+    assert re.search("✗.*connection pii_masking: key 1 is not base64url", done.stdout)
+    assert re.search("✗.*db.example.com", done.stdout)
+    assert "Using .env for" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("folder", "sentence"),
     [

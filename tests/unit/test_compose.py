@@ -367,10 +367,10 @@ def test_the_commands_of_make_are_the_documented_ones(variant):
     ("module", "installed"),
     [
         ("deploy/compose/keys", set()),
-        ("deploy/compose/relay", {"boto3"}),
-        ("deploy/compose/seed", {"boto3"}),
+        ("deploy/compose/relay", {"boto3", "botocore"}),
+        ("deploy/compose/seed", {"boto3", "botocore"}),
         ("deploy/compose/smoke", set()),
-        ("sandbox/sqs_server", {"boto3", "moto"}),
+        ("sandbox/sqs_server", {"boto3", "botocore", "moto"}),
     ],
 )
 def test_a_script_imports_only_what_its_image_has(module, installed):

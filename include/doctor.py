@@ -1,0 +1,179 @@
+"""All that `check_setup` checks, without a run, and without changing anything: `python -m include.doctor`.
+
+It shows what is well and what is wrong, then what is not wrong yet, but will be. Run it where tasks run, with their
+environment. Its arguments are the variables with the queues' URLs, where there are others than `user_logins_queue_url`.
+The exit code is 1 where a run would fail.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from logging.handlers import BufferingHandler
+
+import psycopg
+import structlog
+from airflow.configuration import conf
+from airflow.sdk import Variable
+from botocore.exceptions import BotoCoreError, ClientError
+from rich.console import Console
+from rich.table import Column, Table
+
+from include.batches.check import check_staging
+from include.connections import AWS, MASKING, WAREHOUSE, masking_keyring, sqs_client, warehouse_connection
+from include.failures import SetupError
+from include.params import KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, retention
+from include.privacy.check import check_kids
+from include.privacy.masking import Keyring
+from include.sqs.check import check_queue
+from include.sqs.errors import error_name
+from include.warehouse.errors import text_of
+from include.warehouse.identity import warn_of_identity
+from include.warehouse.partitions import missing_partitions, staging_day
+from include.warehouse.setup import check_warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A thing that was checked: what was found, or what is wrong with it."""
+
+    what: str
+    finding: str
+    is_well: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All that was checked, and what is not wrong yet."""
+
+    checked: list[Checked] = field(default_factory=list)
+    not_yet: list[str] = field(default_factory=list)
+
+    @property
+    def faults(self) -> int:
+        """How many things are wrong."""
+        return sum(not each.is_well for each in self.checked)
+
+    @contextmanager
+    def check(self, what: str) -> Iterator[list[str]]:
+        """Check one thing in the block, which appends what it finds. An error ends it, and is what is wrong."""
+        found: list[str] = []
+        try:
+            yield found
+        except (SetupError, ConnectionError, TimeoutError) as error:
+            fault = str(error)
+        except psycopg.Error as error:
+            fault = f"connection {WAREHOUSE}: {text_of(error)}"
+        except (ClientError, BotoCoreError) as error:
+            fault = f"connection {AWS}: AWS answered {error_name(error)}"
+        else:
+            self.checked.append(Checked(what, "; ".join(found), is_well=True))
+            return
+        self.checked.append(Checked(what, fault, is_well=False))
+
+
+def examine(queue_variables: Sequence[str] = (QUEUE_URL,)) -> Examination:
+    """Check everything that a run needs, and go on where something is wrong with what does not need that."""
+    done = Examination()
+    with _warnings() as warnings, ExitStack() as stack:
+        keyring = _check_keys(done)
+        warehouse = None
+        with done.check(f"connection {WAREHOUSE}") as found:
+            warehouse = stack.enter_context(warehouse_connection())
+            info = warehouse.info
+            found.append(f"Postgres {info.server_version // 10_000}, database {info.dbname}, as {info.user}")
+        if warehouse:
+            _check_tables(done, warehouse, keyring)
+        _check_queues(done, queue_variables)
+        with done.check("retention") as found:
+            for what, variable in (("staging", KEEP_STAGING_DAYS), ("rejected bodies", KEEP_REJECTED_DAYS)):
+                found.append(f"{what} {retention(variable, str(Variable.get(variable, default='30')))} days")
+    done.not_yet.extend(record.getMessage() for record in warnings.buffer)
+    return done
+
+
+def _check_keys(done: Examination) -> Keyring | None:
+    keyring = None
+    with done.check(f"connection {MASKING}") as found:
+        keyring = masking_keyring()
+        found.append(f"masks are made with key {keyring.kid}")
+        done.not_yet.append(
+            f"no key can be made again, and without {', '.join(keyring.kids)} no later mask matches an earlier one: "
+            "keep a copy outside of Airflow"
+        )
+        if not conf.get("core", "fernet_key", fallback=""):
+            done.not_yet.append(
+                "Airflow has no core.fernet_key, so that a masking key in a connection is stored there in the clear"
+            )
+    return keyring
+
+
+def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Keyring | None) -> None:
+    migrations = None
+    with done.check("tables and rights") as found:
+        migrations = check_warehouse(warehouse)
+        found.append(f"the next run applies {len(migrations)} migrations" if migrations else "as a run needs them")
+    if migrations or migrations is None or keyring is None:
+        return  # what is there is not what a run would use
+    with done.check("masks of earlier runs") as found:
+        check_kids(warehouse, keyring)
+        found.append("made with the keys of this connection")
+    with done.check("staging") as found:
+        if missing_partitions(warehouse, [staging_day(datetime.now(UTC).date())]):
+            found.append("the next run makes the partition of today")
+        else:
+            check_staging(warehouse, keyring)
+            found.append("takes a made-up login and a made-up rejected message")
+        warn_of_identity(warehouse)
+
+
+def _check_queues(done: Examination, variables: Sequence[str]) -> None:
+    client = None
+    with done.check(f"connection {AWS}") as found:
+        client = sqs_client()
+        found.append(client.meta.endpoint_url)
+    for variable in variables if client else ():
+        with done.check(f"variable {variable}") as found:
+            found.append(check_queue(client, str(Variable.get(variable, default="")), "queue", variable))
+
+
+@contextmanager
+def _warnings() -> Iterator[BufferingHandler]:
+    """Catch what our code warns of."""
+    ours, handler = logging.getLogger("include"), BufferingHandler(capacity=1_000)
+    handler.setLevel(logging.WARNING)
+    ours.addHandler(handler)
+    try:
+        yield handler
+    finally:
+        ours.removeHandler(handler)
+
+
+def show(done: Examination, console: Console) -> None:
+    """The table of what was checked, then what is not wrong yet."""
+    table = Table("", Column("checked", no_wrap=True), Column("found", overflow="fold"))
+    for each in done.checked:
+        table.add_row("✓" if each.is_well else "✗", each.what, each.finding, style=None if each.is_well else "bold red")
+    console.print(table)
+    if done.not_yet:
+        later = Table("", "not wrong yet")
+        for warning in done.not_yet:
+            later.add_row("!", warning)
+        console.print(later)
+    console.print(f"{done.faults} to correct before a run." if done.faults else "A run would find all it needs.")
+
+
+if __name__ == "__main__":
+    # As in Airflow's own commands: else a connection in its database is not found outside of a task.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    # Airflow logs by both. What our code warns of is in the table.
+    logging.getLogger().handlers = [logging.NullHandler()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    examination = examine(sys.argv[1:] or (QUEUE_URL,))
+    show(examination, Console(highlight=False, markup=False, emoji=False))
+    sys.exit(min(examination.faults, 1))

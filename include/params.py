@@ -24,20 +24,23 @@ TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
 REBUILD = TIME | {"section": "Rebuild from staging instead of draining the queue"}
 
 DRAIN_FORM = {
-    "max_messages": Param(100_000, **COUNT, maximum=1_000_000, description="Maximum number of messages per run"),
+    "max_messages": Param(
+        100_000, **COUNT, maximum=1_000_000, description="Maximum number of messages per run, from 1 to 1,000,000"
+    ),
     "max_seconds": Param(
         180,
         **COUNT,
         maximum=MAX_SECONDS,
-        description="Maximum number of seconds for which a drain task receives messages",
+        description=f"Maximum number of seconds for which a drain task receives messages, from 1 to {MAX_SECONDS:,}",
     ),
-    "max_workers": Param(4, **COUNT, maximum=32, description="Maximum number of parallel drain tasks"),
+    "max_workers": Param(4, **COUNT, maximum=32, description="Maximum number of parallel drain tasks, from 1 to 32"),
     "max_rejected_percent": Param(
         50,
         type="integer",
         minimum=0,
         maximum=100,
-        description="Maximum percentage of rejected messages, of 20 or more; with more the run fails, all loaded",
+        description="Maximum percentage of rejected messages, from 0 to 100, where there are 20 messages or more: with "
+        "more the run fails, all loaded",
     ),
     "source": Param(
         "queue",
@@ -60,7 +63,11 @@ REPLAY_FORM = {
     "rejected_from": Param(None, **TIME, description="Start of the range of rejection times, inclusive (UTC)"),
     "rejected_to": Param(None, **TIME, description="End of the range, exclusive (UTC)"),
     "limit": Param(
-        10_000, type="integer", minimum=1, maximum=1_000_000, description="Maximum number of messages to load"
+        10_000,
+        type="integer",
+        minimum=1,
+        maximum=1_000_000,
+        description="Maximum number of messages to load, from 1 to 1,000,000",
     ),
 }
 

@@ -18,7 +18,7 @@ from include.events.message import Origin, QueueSource, Run, Source
 from include.params import QUEUE_URL
 from include.privacy.check import check_kids
 from include.sqs import plan
-from include.sqs.calls import Queue, backlog
+from include.sqs.calls import Queue, backlog, left_on
 from include.sqs.check import check_queue
 from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.dead_letters import only_ours, warn_of_dead_letters
@@ -134,10 +134,14 @@ def check_run(
     reported = Counter(dict.fromkeys(counts.DRAINED, 0))
     for part in [] if window else drained:
         reported.update(part)
-    if queue_url and reported["received"] and source == "queue":
-        warn_of_dead_letters(Queue(sqs_client(), queue_url))
+    left = None
+    if queue_url and reported["received"]:
+        queue = Queue(sqs_client(), queue_url)
+        left = left_on(queue)
+        if source == "queue":
+            warn_of_dead_letters(queue)
     with warehouse_connection() as warehouse:
-        reconciliation.check_run(warehouse, run, source, reported, max_rejected_percent=max_rejected_percent)
+        reconciliation.check_run(warehouse, run, source, reported, max_rejected_percent=max_rejected_percent, left=left)
 
 
 def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> dict[str, int]:

@@ -57,12 +57,13 @@ def check_run(
     reported: Mapping[str, int],
     *,
     max_rejected_percent: int = 100,
+    left: int | None = None,
 ) -> None:
     """Log the counts of a run, and raise FailedCheck where something is wrong with it. Writes nothing.
 
     Wrong are counts that contradict each other, rows that the run was the first to find refused, and a
     larger part of the received messages rejected than `max_rejected_percent`. `reported` are the sums of what its
-    tasks returned.
+    tasks returned; `left` is about how many messages are still on the queue.
     """
     batches: list[BatchCounts] = []
     rejected: list[tuple[str, int]] = []
@@ -73,6 +74,8 @@ def check_run(
     if rejected:
         table = tabulate(rejected, ["rejected for", "messages"], intfmt=",")
         log.warning("messages were rejected, and are kept in login_etl.rejected_messages, most of them for\n%s", table)
+    if batches:
+        log.info("%s", summary(batches, rejected, left))
     faults = [
         *imbalances(batches, reported),
         *too_many_rejected(batches, max_rejected_percent, rejected),
@@ -137,6 +140,15 @@ def batches_of_run(connection: psycopg.Connection, run: Run, source: Source) -> 
         )
         for row in rows
     ]
+
+
+def summary(batches: Sequence[BatchCounts], reasons: Sequence[tuple[str, int]], left: int | None) -> str:
+    """A run in one line: `received 1,000, inserted 988, already there 2, rejected 10 (user_id: missing 10), …`."""
+    sums = _sums(batches)
+    said = [f"{in_words(name)} {sums[name]:,}" for name in ("received", *counts.MERGED, "rejected")]
+    if reasons:
+        said[-1] += f" ({', '.join(f'{reason} {number:,}' for reason, number in reasons)})"
+    return ", ".join(said) + ("" if left is None else f"; about {left:,} left on the queue")
 
 
 def run_table(batches: Sequence[BatchCounts]) -> str:

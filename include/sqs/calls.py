@@ -104,6 +104,15 @@ def backlog(queue: Queue) -> int:
     return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
 
+def left_on(queue: Queue) -> int | None:
+    """About how many messages can be received now; None where SQS does not say, since nothing depends on it."""
+    try:
+        return backlog(queue)
+    except (SetupError, ClientError, BotoCoreError) as error:
+        log.info("what is left on the queue is not counted: %s", error_name(error))
+        return None
+
+
 def receive_once(queue: Queue, size: int) -> list[Received]:
     """At most `size` messages, ten at most; none where a long poll finds none."""
     call: ReceiveMessageRequestTypeDef = {

@@ -58,7 +58,7 @@ def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None)
         target = _redrive_target(queue, attributes)
         found = attributes_of(target)
     except (SetupError, ClientError, BotoCoreError) as error:
-        log.info("dead letters are not counted: %s", error if isinstance(error, SetupError) else error_name(error))
+        log.info("dead letters are not counted: %s", error_name(error))
         return {}
     if waiting := int(found["ApproximateNumberOfMessages"]):
         log.warning(

@@ -24,8 +24,10 @@ WRONG_SETUP = DENIED | {
 }
 
 
-def error_name(error: ClientError | BotoCoreError) -> str:
-    """The error's code or class; its text may quote the request."""
+def error_name(error: ClientError | BotoCoreError | SetupError) -> str:
+    """The error's code or class; its text, unless it is ours, may quote the request."""
+    if isinstance(error, SetupError):
+        return str(error)
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else type(error).__name__
 
 

@@ -16,7 +16,7 @@ from botocore.stub import Stubber
 
 from include.failures import SetupError
 from include.sqs import calls as conversation
-from include.sqs.calls import Deletes, Queue, Receipt, backlog, delete
+from include.sqs.calls import Deletes, Queue, Receipt, backlog, delete, left_on
 from include.sqs.check import check_queue, warn_of_dead_letters
 from include.sqs.chunk import ChunkBounds
 from include.sqs.consumer import Consumer
@@ -224,6 +224,15 @@ def test_dead_letters_are_counted_in_a_warning(sqs, queue_url, caplog):
     check_queue(sqs, queue_url, "queue")
     assert f"about 3 messages are in the dead-letter queue {queue_url}-dead" in caplog.text
     assert "fix what failed, then run with source=dead_letter_queue" in caplog.text
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InternalError"])
+def test_what_is_left_stops_nothing_where_it_is_not_known(sqs, queue_url, stubbed, caplog, code):
+    caplog.set_level(logging.INFO)
+    stubbed.add_client_error("get_queue_attributes", code)
+    assert left_on(Queue(sqs, queue_url)) is None
+    assert "what is left on the queue is not counted: " in caplog.text
+    assert code in caplog.text
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InternalError"])

@@ -73,6 +73,8 @@ def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_wa
         }
         labels = metadata.execute("select rendered_map_index from task_instance where task_id = 'drain_and_mask'")
         assert ("100 received, 8 rejected",) in labels.fetchall()
+    line = r"received 100, inserted 92, already there 0, refused 0, rejected 8 \((.+ \d+)+\); about 0 left on the queue"
+    assert re.search(line, output)
 
     places = everywhere(empty_warehouse, environment) | {"the output": output.encode()}
     # The search finds what is there …

@@ -111,6 +111,7 @@ def test_bounds_are_typed_and_bounded(dag, name, default, lowest, highest):
     for value in (lowest - 1, highest + 1, "5", None, 1.5):
         with pytest.raises(ParamValidationError):
             param.resolve(value)
+    assert f"from {lowest} to {highest:,}" in param.description  # the form itself takes a wrong one for the nearest
 
 
 def test_the_other_params(dag):

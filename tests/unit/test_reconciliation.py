@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from include.batches.reconciliation import BatchCounts, imbalances, run_table, too_many_rejected
+from include.batches.reconciliation import BatchCounts, imbalances, run_table, summary, too_many_rejected
 
 COUNTS = {
     "received": 100, "staged": 99, "rejected": 1, "inserted": 88, "already_there": 9, "refused": 2, "deleted": 97,
@@ -72,6 +72,16 @@ def test_more_rejected_messages_than_a_run_may_have(rejected, percent, wrong):
     assert too_many_rejected([], percent) == []
     few = replace(ONE, counts=COUNTS | {"received": 19, "staged": 0, "rejected": 19})
     assert too_many_rejected([few], percent) == []
+
+
+def test_a_run_is_one_line():
+    reasons = [("user_id: missing", 2), ("body: json_invalid", 1)]
+    sums = "received 200, inserted 176, already there 18, refused 4, rejected 2"
+    two = [ONE, replace(ONE, batch_id=8)]
+    assert summary(two, [], None) == sums
+    assert summary(two, reasons, 1_234) == (
+        f"{sums} (user_id: missing 2, body: json_invalid 1); about 1,234 left on the queue"
+    )
 
 
 def test_the_table_has_a_line_for_each_try_and_the_sums():

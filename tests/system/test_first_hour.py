@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,25 +21,34 @@ OWN_QUEUE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL=https://sqs.eu-west-1.amazonaws.c
 OWN_KEY = """AIRFLOW_CONN_PII_MASKING='{"conn_type": "generic", "password": "…"}'\n"""
 # It must not take our .venv for an old one, and clear it.
 MAKE = ("make", "--old-file=.venv/installed")
+NOBODY = 65534
+# Somebody who may read what is root's, since that is where Python may be, and write nothing of it. make would ask with
+# access(), which knows no such right.
+READS_ALL = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+SETPRIV = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *READS_ALL)
+AS_NOBODY = (*SETPRIV, ".venv/bin/python", "-m", "sandbox")
 
 
 @pytest.fixture
 def project(tmp_path):
     """A copy of the project with a sandbox of its own, stopped at the end."""
+    copy_project(tmp_path / "project")
+    yield tmp_path / "project"
+    make(tmp_path / "project", "stop")
+
+
+def copy_project(folder):
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=PROJECT, check=True, capture_output=True, text=True).stdout
-    folder = tmp_path / "project"
     for name in tracked.strip("\0").split("\0"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, folder / name)
     (folder / ".venv").symlink_to(PROJECT / ".venv")
-    yield folder
-    make(folder, "stop")
 
 
-def make(project, *arguments, **environment):
+def make(project, *arguments, command=MAKE, **environment):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")} | environment
     return subprocess.run(
-        [*MAKE, *arguments],
+        [*command, *arguments],
         cwd=project,
         env=environment,
         capture_output=True,
@@ -135,6 +145,31 @@ def test_a_second_ui_says_where_the_first_one_is_and_stop_ends_airflow(project):
     _, alive = psutil.wait_procs([each for each in started if each.is_running()], timeout=10)
     assert alive == []
     assert not (project / ".sandbox" / "airflow" / "components.json").exists()
+
+
+@pytest.fixture
+def of_somebody_else():
+    """A copy of the project that belongs to another user of the machine, with a home of hers."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    copy_project(folder / "project")
+    subprocess.run(["chown", "--recursive", "--no-dereference", f"{NOBODY}:{NOBODY}", folder], check=True)
+    yield folder / "project"
+    make(folder / "project", "stop", command=AS_NOBODY, HOME=str(folder))
+    shutil.rmtree(folder)
+
+
+def may_be_somebody_else():
+    if os.getuid() != 0 or not shutil.which("setpriv"):
+        return False
+    return subprocess.run([*SETPRIV, "true"], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.skipif(not may_be_somebody_else(), reason="needs root, setpriv and the capability dac_read_search")
+def test_a_second_user_of_the_machine_runs_it_beside_the_first(project, of_somebody_else):
+    assert make(project, "-s", "env").returncode == 0
+    done = make(of_somebody_else, "env", command=AS_NOBODY, HOME=str(of_somebody_else.parent))
+    assert done.returncode == 0, done.stderr
+    assert f"host={of_somebody_else}" in done.stdout
 
 
 @pytest.mark.parametrize(

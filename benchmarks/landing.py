@@ -38,7 +38,7 @@ def section(bench: Bench) -> Section:
     keyring = bench.keyring()
     logins = _logins(bench.size(ROWS, 100))
     unmasked = Unmasked([keyring.key(keyring.kid)])
-    batch = Batch(1, datetime.now(UTC).date(), received=len(logins), staged=len(logins), rejected=0)
+    batch = Batch(1, datetime.now(UTC).date(), keyring.kid, received=len(logins), staged=len(logins), rejected=0)
     rows = [
         staging_row(batch, message, login, unmasked.mask(login.ip, field="ip"), unmasked) for message, login in logins
     ]

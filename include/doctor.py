@@ -28,7 +28,8 @@ from include.batches.check import check_staging
 from include.connections import AWS, MASKING, WAREHOUSE, masking_keyring, sqs_client, warehouse_connection
 from include.failures import SetupError
 from include.params import KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, retention
-from include.privacy.check import check_kids
+from include.privacy.check import check_kids, warn_of_rotation
+from include.privacy.fence import masking_kid
 from include.privacy.masking import Keyring
 from include.sqs.check import check_queue
 from include.sqs.errors import error_name
@@ -101,7 +102,7 @@ def _check_keys(done: Examination) -> Keyring | None:
     keyring = None
     with done.check(f"connection {MASKING}") as found:
         keyring = masking_keyring()
-        found.append(f"masks are made with key {keyring.kid}")
+        found.append(f"keys {', '.join(keyring.kids)}")
         done.not_yet.append(
             f"no key can be made again, and without {', '.join(keyring.kids)} no later mask matches an earlier one: "
             "keep a copy outside of Airflow"
@@ -120,9 +121,10 @@ def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Key
         found.append(f"the next run applies {len(migrations)} migrations" if migrations else "as a run needs them")
     if migrations or migrations is None or keyring is None:
         return  # what is there is not what a run would use
-    with done.check("masks of earlier runs") as found:
+    with done.check("masking") as found:
         check_kids(warehouse, keyring)
-        found.append("made with the keys of this connection")
+        found.append(f"masks are made with key {masking_kid(warehouse) or keyring.kid}")
+        warn_of_rotation(warehouse, keyring)
     with done.check("staging") as found:
         if missing_partitions(warehouse, [staging_day(datetime.now(UTC).date())]):
             found.append("the next run makes the partition of today")

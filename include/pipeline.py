@@ -16,7 +16,7 @@ from include.batches.window import Window
 from include.connections import masking_keyring, sqs_client, warehouse_connection
 from include.events.message import Origin, QueueSource, Run, Source
 from include.params import QUEUE_URL
-from include.privacy.check import check_kids
+from include.privacy.check import check_kids, warn_of_rotation
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog, left_on
 from include.sqs.check import check_queue
@@ -57,6 +57,7 @@ def check_setup(configured: str, *, named: str = QUEUE_URL, source: QueueSource,
         keyring = masking_keyring()
         check_kids(warehouse, keyring)
         check_staging(warehouse, keyring)
+        warn_of_rotation(warehouse, keyring)
         warn_of_identity(warehouse)
     return check_queue(sqs_client(), configured, source, named)
 

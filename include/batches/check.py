@@ -22,7 +22,7 @@ def check_staging(connection: psycopg.Connection, keyring: Keyring) -> None:
     """
     now = datetime.now(UTC)
     message = Message(uuid4(), now, receive_count=1, body="{}")
-    batch = Batch(batch_id=0, staged_on=now.date(), received=2, staged=1, rejected=1)
+    batch = Batch(batch_id=0, staged_on=now.date(), kid=keyring.kid, received=2, staged=1, rejected=1)
     try:
         with transaction(connection, wait="staging"), connection.cursor() as cursor:
             connection.execute(statement("batches/check_constraints_now"))

@@ -11,6 +11,7 @@ from psycopg import sql
 from include.events.login import Login, RejectedMessage
 from include.events.message import Message, Origin
 from include.events.version import pack_version
+from include.privacy.fence import begin_masking, pass_fence
 from include.privacy.masking import Keyring, canonical_form, is_address
 from include.privacy.sealing import seal
 from include.warehouse.statements import statement
@@ -39,10 +40,11 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, and the UTC day whose partition has its rows; received = staged + rejected."""
+    """A batch, the UTC day whose partition has its rows, and the key id of its masks; received = staged + rejected."""
 
     batch_id: int
     staged_on: date
+    kid: str
     received: int
     staged: int
     rejected: int
@@ -60,12 +62,20 @@ def stage(
 
     The connection must be in autocommit mode; inside a transaction of the caller's, that one commits.
     A second copy of a message is staged again, for the merge to recognise; a second copy of a reject
-    is ignored, unless the body of the first is forgotten. Needs today's partition of the staging
-    table. psycopg's LockNotAvailable where somebody keeps a table locked.
+    is ignored, unless the body of the first is forgotten. Masks are made with the key that the database names,
+    which may be older than the keyring's newest: SetupError where the keyring lacks it. Needs today's partition of the
+    staging table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
     with transaction(connection, durable=True, wait="staging"), connection.cursor() as cursor:
         addresses = [canonical_form(login.ip, field="ip") for _, login in logins]
-        batch = insert_batch(cursor, logins, rejects, addresses, kid=keyring.kid, origin=origin)
+        pass_fence(connection)
+        batch = insert_batch(cursor, logins, rejects, addresses, origin=origin)
+        if batch is None:
+            begin_masking(connection, keyring)
+            batch = insert_batch(cursor, logins, rejects, addresses, origin=origin)
+        if batch is None:
+            raise RuntimeError("login_etl.masking has no row, although one was written: the batch is not staged")
+        keyring = keyring.at(batch.kid)
         copy_logins(cursor, batch, logins, addresses, keyring)
         insert_rejected(cursor, batch, rejects, keyring)
     return batch
@@ -77,10 +87,9 @@ def insert_batch(
     rejects: Sequence[tuple[Message, RejectedMessage]],
     addresses: Sequence[str | None],
     *,
-    kid: str,
     origin: Origin,
-) -> Batch:
-    """The batch's own row; the database gives it its number and its day.
+) -> Batch | None:
+    """The batch's own row; the database gives it its number, its day and the key id of its masks. None if it has none.
 
     `addresses` are the logins', in canonical form.
     """
@@ -95,7 +104,6 @@ def insert_batch(
             "try_number": origin.try_number,
             "source": origin.source,
             "queue": origin.queue,
-            "kid": kid,
             **counts,
             "unknown_addresses": sum(1 for address in addresses if address and not is_address(address)),
             "unknown_versions": sum(1 for version in versions if version and pack_version(version) is None),
@@ -104,8 +112,9 @@ def insert_batch(
             "started_at": origin.started_at,
         },
     )
-    [(batch_id, staged_on)] = cursor.fetchall()
-    return Batch(batch_id, staged_on, **counts)
+    for batch_id, staged_on, kid in cursor:
+        return Batch(batch_id, staged_on, kid, **counts)
+    return None
 
 
 def copy_logins(

@@ -1,11 +1,14 @@
 """Are the masking keys the ones that earlier batches were masked with? Asked before the first message is taken."""
 
+import logging
+
 import psycopg
 
 from include.failures import SetupError
+from include.privacy.fence import masking_kid, used_kids
 from include.privacy.masking import Keyring
-from include.warehouse.statements import statement
-from include.warehouse.transactions import transaction
+
+log = logging.getLogger(__name__)
 
 
 def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
@@ -13,10 +16,26 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
 
     Masks of a swapped key differ for equal values, and every group of duplicates would be split.
     """
-    with transaction(connection):
-        used = {kid for (kid,) in connection.execute(statement("privacy/used_kids"))}
+    used = used_kids(connection) | {masking_kid(connection) or keyring.kid}
     if unknown := sorted(used - set(keyring.kids)):
         raise SetupError(
             f"connection pii_masking: earlier batches were masked with key id {', '.join(unknown)}, which is not in "
             f"this keyring's chain ({', '.join(keyring.kids)}): put the missing key back, oldest key first"
+        )
+
+
+def warn_of_rotation(connection: psycopg.Connection, keyring: Keyring) -> None:
+    """Warn of a key that nothing is masked with yet, and of masks that a rotation has not reached."""
+    kid = masking_kid(connection)
+    if kid and kid != keyring.kid:
+        log.warning(
+            "connection pii_masking has a newer key, %s, than masks are made with, %s: run rotate_masking_key",
+            keyring.kid,
+            kid,
+        )
+    if kid and (old := sorted(used_kids(connection) - {kid})):
+        log.warning(
+            "there are masks of key id %s, which equal no mask of %s: run rotate_masking_key to its end",
+            ", ".join(old),
+            kid,
         )

@@ -30,6 +30,8 @@ from include.failures import SetupError
 PiiField = Literal["ip", "device_id"]
 FIELDS: tuple[PiiField, ...] = get_args(PiiField)
 
+MASK = re.compile(r"[0-9a-f]{8}:[0-9a-f]{64}")
+KID_LENGTH = 8
 KEY_BYTES = 32
 # 32 random bytes hold about 30 different values: fewer than 20, or only ASCII, is rarer than once in 10⁹ keys.
 DISTINCT_BYTES = 20
@@ -54,7 +56,7 @@ class Keyring:
         self._keys = tuple(keys)
         kids: list[str] = []
         for key in self._keys:
-            kids.append(_digest(HMAC(key, SHA256()), "key-id" + (kids[-1] if kids else ""))[:8])
+            kids.append(_digest(HMAC(key, SHA256()), "key-id" + (kids[-1] if kids else ""))[:KID_LENGTH])
         self.kids = tuple(kids)
         # Keyed once, copied for each value: that is most of what an HMAC of a short text costs.
         first, *wrapping = (HMAC(key, SHA256()) for key in self._keys)
@@ -74,6 +76,28 @@ class Keyring:
     def key(self, kid: str) -> bytes:
         """The key that `kid` was derived from; KeyError where it is not in this keyring."""
         return dict(zip(self.kids, self._keys, strict=True))[kid]
+
+    def at(self, kid: str) -> "Keyring":
+        """The keyring as it was when `kid` was its newest key; SetupError where it never was."""
+        if kid not in self.kids:
+            raise SetupError(
+                f"connection pii_masking: masks are made with key id {kid}, whose key this worker's connection lacks: "
+                "append it there, as elsewhere"
+            )
+        return self if kid == self.kid else Keyring(self._keys[: self.kids.index(kid) + 1])
+
+    def rewrap(self, mask: str | None) -> str | None:
+        """The mask under the newest key of a mask under an older one of this chain; any other text as it is.
+
+        >>> old, new = Keyring([bytes(32)]), Keyring([bytes(32), bytes(range(32))])
+        >>> new.rewrap(old.mask("192.0.2.1", field="ip")) == new.mask("192.0.2.1", field="ip")
+        True
+        """
+        if mask is None or not MASK.fullmatch(mask) or mask[:KID_LENGTH] not in self.kids:
+            return mask
+        for keyed, kid in self._wrapping[self.kids.index(mask[:KID_LENGTH]) :]:
+            mask = f"{kid}:{_digest(keyed, mask)}"
+        return mask
 
     def mask(self, value: str | None, *, field: PiiField) -> str | None:
         """The mask of a raw value; None where it has no canonical form."""

@@ -9,7 +9,7 @@ import psycopg
 
 from include.warehouse.statements import statement
 
-Turn = Literal["login_etl.merge", "login_etl.replay", "login_etl.ddl"]
+Turn = Literal["login_etl.merge", "login_etl.replay", "login_etl.ddl", "login_etl.fence"]
 Wait = Literal["turn", "staging", "migration", "partition"]
 
 # How long a statement may wait for a lock: whoever comes while we wait, waits behind us.

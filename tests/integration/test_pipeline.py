@@ -22,6 +22,7 @@ from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.message import Origin, Run
 from include.failures import SetupError
+from include.privacy.fence import masking_kid, pass_fence, switch_masking
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
 from include.sqs.calls import Deletes, Queue, backlog
@@ -427,15 +428,59 @@ def test_a_rebuild_restores_exactly_what_is_missing_or_wrong_in_its_range(sqs, q
     assert rebuild(ready, window, run=Run("user_logins", "another rebuild")) == 0
 
 
-def test_a_rotated_key_masks_what_is_received_from_now_on(sqs, queue_url, ready):
-    old, new = bytes(range(100, 132)), bytes(range(150, 182))
-    for keys in ([old], [old, new]):
-        send(sqs, queue_url, iter(['{"user_id": "u", "ip": "192.0.2.1"}']))
-        drain_and_mask(Queue(sqs, queue_url), ready, Keyring(keys), origin=RUN, messages=1, seconds=60, threads=1)
-    merge(ready)
-    chain = Keyring([old, new])
-    kids = ready.execute("select kid from login_etl.batches order by batch_id").fetchall()
-    assert [kid for (kid,) in kids] == list(chain.kids)
+OLD, NEW = bytes(range(100, 132)), bytes(range(150, 182))
+
+
+def stage_one(sqs, queue_url, ready, keys):
+    send(sqs, queue_url, iter(['{"user_id": "u", "ip": "192.0.2.1"}', '{"ip": 5}']))
+    drain_and_mask(Queue(sqs, queue_url), ready, Keyring(keys), origin=RUN, messages=2, seconds=60, threads=1)
+
+
+def kids(ready):
+    batches = ready.execute("select kid from login_etl.batches order by batch_id").fetchall()
+    masks = ready.execute("select left(masked_ip, 8) from login_etl.staging_logins order by batch_id").fetchall()
+    rejected = ready.execute("select kid from login_etl.rejected_messages order by batch_id").fetchall()
+    assert batches == masks == rejected
+    return [kid for (kid,) in batches]
+
+
+def test_a_key_that_is_appended_changes_nothing_until_the_switch(sqs, queue_url, ready):
+    old, new = Keyring([OLD, NEW]).kids
+    for keys in ([OLD], [OLD, NEW]):
+        stage_one(sqs, queue_url, ready, keys)
+    assert kids(ready) == [old, old]
+
+    assert switch_masking(ready, new) is True
+    assert switch_masking(ready, new) is False
+    stage_one(sqs, queue_url, ready, [OLD, NEW])
+    assert kids(ready) == [old, old, new]
+    with pytest.raises(SetupError, match=f"masks are made with key id {new}, whose key this worker's connection lacks"):
+        stage_one(sqs, queue_url, ready, [OLD])
+    assert kids(ready) == [old, old, new]
+
+
+def test_masks_are_first_made_with_the_newest_key_that_is_there_or_was_used(sqs, queue_url, ready):
+    old, new = Keyring([OLD, NEW]).kids
+    stage_one(sqs, queue_url, ready, [OLD, NEW])
+    assert kids(ready) == [new]
+    ready.execute("delete from login_etl.masking")
+    ready.execute("update login_etl.batches set kid = %s", [old])
+    stage_one(sqs, queue_url, ready, [OLD, NEW])  # a database of before the migration that brought the table
+    assert ready.execute("select kid from login_etl.masking").fetchall() == [(old,)]
+
+
+def test_a_switch_waits_for_what_is_being_staged_and_the_next_batch_for_the_switch(local, sqs, queue_url, ready):
+    old, new = Keyring([OLD, NEW]).kids
+    stage_one(sqs, queue_url, ready, [OLD])
+    with local.connect(user="pipeline") as switching, ThreadPoolExecutor(1) as pool:
+        with ready.transaction():
+            pass_fence(ready)
+            switched = pool.submit(switch_masking, switching, new)
+            with pytest.raises(TimeoutError):
+                switched.result(0.3)
+            assert masking_kid(ready) == old
+        assert switched.result(10) is True
+    assert masking_kid(ready) == new
 
 
 def test_a_time_out_in_the_middle_of_a_landing_is_what_the_drain_raises(sqs, queue_url, ready, drain, monkeypatch):

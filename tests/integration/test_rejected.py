@@ -20,6 +20,7 @@ from include.batches.rejected import Selection, forget_rejected_bodies, replay_m
 from include.batches.staging import stage
 from include.events.login import RejectedMessage, parse
 from include.events.message import Message, Origin, Run
+from include.privacy.fence import switch_masking
 from include.privacy.masking import Keyring
 from include.sqs.calls import Deletes, Queue
 from include.sqs.check import check_queue
@@ -295,6 +296,7 @@ def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no
         "update login_etl.rejected_messages set sealed_body = sealed_body || '\\x00'::bytea where reason like 'body%'"
     )
     chain = Keyring([old, new])
+    switch_masking(ready, chain.kid)
     counts = replay_messages(ready, chain, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "received": 2, "staged": 2}
     masks = ready.execute("select distinct left(masked_ip, 8) from login_etl.staging_logins where batch_id = 2")
@@ -340,10 +342,10 @@ def test_a_run_warns_of_what_it_rejected_and_fails_of_too_much(ready, drain, cap
     merge(ready)
     check_run(ready, RUN.run, "queue", counts)
     assert "messages were rejected, and are kept in login_etl.rejected_messages" in caplog.text
-    assert [line.split() for line in caplog.text.splitlines()[-2:]] == [
-        ["user_id:", "missing", "30"],
-        ["user_id:", "string_type", "1"],
-    ]
+    lines = [line.split() for line in caplog.text.splitlines()]
+    reasons = lines.index(["rejected", "for", "messages"])
+    assert lines[reasons + 2 : reasons + 4] == [["user_id:", "missing", "30"], ["user_id:", "string_type", "1"]]
+    assert "rejected 31 (user_id: missing 30, user_id: string_type 1)" in caplog.text
     share = "31 of 32 messages were rejected, more than max_rejected_percent, 50, most of them for user_id: missing"
     with pytest.raises(FailedCheck, match=share):
         check_run(ready, RUN.run, "queue", counts, max_rejected_percent=50)

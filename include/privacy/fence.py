@@ -1,0 +1,45 @@
+"""The fence: the database says which key masks are made with, and nobody stages under another one.
+
+Whoever stages passes it, in a transaction, before the key id is read; whoever switches to another key closes it, and so
+waits until all that is being staged is committed. So old and new workers, with old and new keys, mix safely.
+"""
+
+import psycopg
+
+from include.privacy.masking import Keyring
+from include.warehouse.locks import take_turn
+from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
+
+
+def pass_fence(connection: psycopg.Connection) -> None:
+    """Let no switch happen until the transaction ends. The key id must be read by a later statement."""
+    connection.execute(statement("warehouse/pass_fence"))
+
+
+def masking_kid(connection: psycopg.Connection) -> str | None:
+    """The key id that masks are made with; None where nothing was staged yet."""
+    with transaction(connection):
+        row = connection.execute(statement("privacy/masking_kid")).fetchone()
+    return row[0] if row else None
+
+
+def begin_masking(connection: psycopg.Connection, keyring: Keyring) -> None:
+    """Write which key masks are made with, where that is not known: the newest that was used, else the newest one."""
+    with transaction(connection):
+        used = used_kids(connection)
+        newest = next((kid for kid in reversed(keyring.kids) if kid in used), keyring.kid)
+        connection.execute(statement("privacy/begin_masking"), {"kid": newest})
+
+
+def switch_masking(connection: psycopg.Connection, kid: str) -> bool:
+    """Let masks be made with this key from now on; whether they were made with another one."""
+    with transaction(connection):
+        take_turn(connection, "login_etl.fence")
+        return connection.execute(statement("privacy/switch_masking"), {"kid": kid}).rowcount > 0
+
+
+def used_kids(connection: psycopg.Connection) -> set[str]:
+    """The key ids of all batches' masks."""
+    with transaction(connection):
+        return {kid for (kid,) in connection.execute(statement("privacy/used_kids"))}

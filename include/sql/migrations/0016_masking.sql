@@ -1,0 +1,12 @@
+-- The key id that masks are made with: one row, once the first batch is staged. A key that is appended to the connection
+-- changes nothing until the rotation writes its id here.
+create table login_etl.masking (
+    only_row boolean primary key default true check (only_row),
+    kid text not null,
+    since timestamptz not null default now()
+);
+
+comment on table login_etl.masking is 'The key id that masks are made with; one row, changed by rotate_masking_key';
+comment on column login_etl.masking.only_row is 'Always true: there is one row';
+comment on column login_etl.masking.kid is 'Key id';
+comment on column login_etl.masking.since is 'Since when';

@@ -1,0 +1,1 @@
+select kid from login_etl.masking

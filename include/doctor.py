@@ -29,7 +29,7 @@ from include.connections import AWS, MASKING, WAREHOUSE, masking_keyring, sqs_cl
 from include.failures import SetupError
 from include.params import KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, retention
 from include.privacy.check import check_kids, warn_of_rotation
-from include.privacy.fence import masking_kid
+from include.privacy.fence import masking
 from include.privacy.masking import Keyring
 from include.sqs.check import check_queue
 from include.sqs.errors import error_name
@@ -123,7 +123,8 @@ def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Key
         return  # what is there is not what a run would use
     with done.check("masking") as found:
         check_kids(warehouse, keyring)
-        found.append(f"masks are made with key {masking_kid(warehouse) or keyring.kid}")
+        made = masking(warehouse)
+        found.append(f"masks are made with key {made.kid if made else keyring.kid}")
         warn_of_rotation(warehouse, keyring)
     with done.check("staging") as found:
         if missing_partitions(warehouse, [staging_day(datetime.now(UTC).date())]):

@@ -71,6 +71,10 @@ REPLAY_FORM = {
     ),
 }
 
+ROTATION_FORM = {
+    "dry_run": Param(default=True, type="boolean", description="Only show how much there is to do"),
+}
+
 
 class Run(Protocol):
     """What is asked of Airflow's DagRun."""

@@ -5,7 +5,7 @@ import logging
 import psycopg
 
 from include.failures import SetupError
-from include.privacy.fence import masking_kid, used_kids
+from include.privacy.fence import masking, used_kids
 from include.privacy.masking import Keyring
 
 log = logging.getLogger(__name__)
@@ -16,7 +16,8 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
 
     Masks of a swapped key differ for equal values, and every group of duplicates would be split.
     """
-    used = used_kids(connection) | {masking_kid(connection) or keyring.kid}
+    made = masking(connection)
+    used = used_kids(connection) | ({made.kid} if made else set())
     if unknown := sorted(used - set(keyring.kids)):
         raise SetupError(
             f"connection pii_masking: earlier batches were masked with key id {', '.join(unknown)}, which is not in "
@@ -26,16 +27,15 @@ def check_kids(connection: psycopg.Connection, keyring: Keyring) -> None:
 
 def warn_of_rotation(connection: psycopg.Connection, keyring: Keyring) -> None:
     """Warn of a key that nothing is masked with yet, and of masks that a rotation has not reached."""
-    kid = masking_kid(connection)
-    if kid and kid != keyring.kid:
+    made = masking(connection)
+    if made and made.kid != keyring.kid:
         log.warning(
             "connection pii_masking has a newer key, %s, than masks are made with, %s: run rotate_masking_key",
             keyring.kid,
-            kid,
+            made.kid,
         )
-    if kid and (old := sorted(used_kids(connection) - {kid})):
+    elif made and not made.is_complete:
         log.warning(
-            "there are masks of key id %s, which equal no mask of %s: run rotate_masking_key to its end",
-            ", ".join(old),
-            kid,
+            "there are masks of keys older than %s, which equal no mask of it: run rotate_masking_key to its end",
+            made.kid,
         )

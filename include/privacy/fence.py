@@ -4,7 +4,10 @@ Whoever stages passes it, in a transaction, before the key id is read; whoever s
 waits until all that is being staged is committed. So old and new workers, with old and new keys, mix safely.
 """
 
+from dataclasses import dataclass
+
 import psycopg
+from psycopg.rows import class_row
 
 from include.privacy.masking import Keyring
 from include.warehouse.locks import take_turn
@@ -17,11 +20,18 @@ def pass_fence(connection: psycopg.Connection) -> None:
     connection.execute(statement("warehouse/pass_fence"))
 
 
-def masking_kid(connection: psycopg.Connection) -> str | None:
-    """The key id that masks are made with; None where nothing was staged yet."""
-    with transaction(connection):
-        row = connection.execute(statement("privacy/masking_kid")).fetchone()
-    return row[0] if row else None
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """The key id that masks are made with, and whether no mask of an older key is left."""
+
+    kid: str
+    is_complete: bool
+
+
+def masking(connection: psycopg.Connection) -> Masking | None:
+    """How masks are made; None where nothing was staged yet."""
+    with transaction(connection), connection.cursor(row_factory=class_row(Masking)) as cursor:
+        return cursor.execute(statement("privacy/masking")).fetchone()
 
 
 def begin_masking(connection: psycopg.Connection, keyring: Keyring) -> None:
@@ -29,7 +39,8 @@ def begin_masking(connection: psycopg.Connection, keyring: Keyring) -> None:
     with transaction(connection):
         used = used_kids(connection)
         newest = next((kid for kid in reversed(keyring.kids) if kid in used), keyring.kid)
-        connection.execute(statement("privacy/begin_masking"), {"kid": newest})
+        begun = {"kid": newest, "is_complete": used <= {newest}}
+        connection.execute(statement("privacy/begin_masking"), begun)
 
 
 def switch_masking(connection: psycopg.Connection, kid: str) -> bool:

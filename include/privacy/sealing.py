@@ -30,14 +30,27 @@ def seal(message: Message, *, key: bytes) -> bytes:
     return nonce + _cipher(key, LABEL).encrypt(nonce, clear, message.message_id.bytes)
 
 
+def reseal(sealed: bytes, *, key: bytes, new_key: bytes, message_id: UUID) -> bytes:
+    """Encrypt under another key what is sealed under this one; InvalidTag as `unseal`."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + _cipher(new_key, LABEL).encrypt(nonce, _open(sealed, key, message_id), message_id.bytes)
+
+
 def unseal(sealed: bytes, *, key: bytes, message_id: UUID) -> tuple[str, Attributes]:
     """Decrypt a message's body and attributes; cryptography's InvalidTag where key, id or bytes do not fit."""
-    nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
-    try:
-        attributes, _, body = _cipher(key, LABEL).decrypt(nonce, ciphertext, message_id.bytes).partition(LINE)
-    except InvalidTag:
-        attributes, body = b"{}", _cipher(key, LABEL_OF_BODIES).decrypt(nonce, ciphertext, message_id.bytes)
+    attributes, _, body = _open(sealed, key, message_id).partition(LINE)
     return body.decode("utf-8", "surrogatepass"), json.loads(attributes)
+
+
+def _open(sealed: bytes, key: bytes, message_id: UUID) -> bytes:
+    """The attributes and the body, in clear."""
+    nonce, ciphertext = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    if len(nonce) < NONCE_BYTES:
+        raise InvalidTag  # cryptography has another error for this
+    try:
+        return _cipher(key, LABEL).decrypt(nonce, ciphertext, message_id.bytes)
+    except InvalidTag:
+        return b"{}" + LINE + _cipher(key, LABEL_OF_BODIES).decrypt(nonce, ciphertext, message_id.bytes)
 
 
 def _cipher(key: bytes, label: bytes) -> AESGCM:

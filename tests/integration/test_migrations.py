@@ -29,7 +29,7 @@ CHECKSUMS = {
     "0013_unknown_values": "3ef2c8044f9158ff3c063c3dbe8923d29ac3128212266acfb766b70e8739b3d9",
     "0014_large_bodies": "0ed4c6b52e1743555b776a2f7c01ada0fcecf3f0d79d998f8e0a7bf98af70df6",
     "0015_comments": "d06ae40e53f47b405ca9f3a7f4086bc3d647785f859ccb00fbb123a152a6e79a",
-    "0016_masking": "386b3d483e26ade651e9ea8a230a6f5bc606ab466d8e260344e2c3a9964c8dab",
+    "0016_masking": "7a47077dc3dfd17c39833045c68489e9b372626e1536d2e93702b31995135048",
 }
 NAMES = list(CHECKSUMS)
 

@@ -22,7 +22,7 @@ from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.message import Origin, Run
 from include.failures import SetupError
-from include.privacy.fence import masking_kid, pass_fence, switch_masking
+from include.privacy.fence import Masking, masking, pass_fence, switch_masking
 from include.privacy.masking import Keyring
 from include.privacy.sealing import unseal
 from include.sqs.calls import Deletes, Queue, backlog
@@ -478,9 +478,9 @@ def test_a_switch_waits_for_what_is_being_staged_and_the_next_batch_for_the_swit
             switched = pool.submit(switch_masking, switching, new)
             with pytest.raises(TimeoutError):
                 switched.result(0.3)
-            assert masking_kid(ready) == old
+            assert masking(ready) == Masking(old, is_complete=True)
         assert switched.result(10) is True
-    assert masking_kid(ready) == new
+    assert masking(ready) == Masking(new, is_complete=False)
 
 
 def test_a_time_out_in_the_middle_of_a_landing_is_what_the_drain_raises(sqs, queue_url, ready, drain, monkeypatch):

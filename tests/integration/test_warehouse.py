@@ -209,7 +209,7 @@ def test_the_shared_devices_and_addresses_are_those_of_several_users(warehouse):
 def test_the_queries_of_the_runbook_run(warehouse):
     prepare_warehouse(warehouse)
     queries = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
-    assert len(queries) == 4
+    assert len(queries) == 5
     for query in queries:
         assert warehouse.execute(query.encode()).fetchall() == []
 

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from datetime import UTC, datetime
 
-from include import pipeline
+from include import pipeline, rotation
 from include.batches.rejected import Selection
 from include.events.message import Origin, Run
 from include.sqs.chunk import CHUNK, ChunkBounds
@@ -40,6 +40,14 @@ def replay_all(run_id):
     counts = pipeline.replay_messages(Selection(limit=1000), origin=one, dry_run=False)
     pipeline.merge_user_logins(one.run)
     pipeline.check_run(one.run, "rejected_messages", drained=[counts])
+
+
+def rotate():
+    """All steps of a rotation."""
+    rotation.switch_masking_key()
+    rotation.rewrap_staging()
+    rotation.rewrap_user_logins()
+    rotation.reseal_rejected_bodies()
 
 
 def exit_code(environment, step, *arguments, seconds=60):

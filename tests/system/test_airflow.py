@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import secrets
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -76,16 +77,26 @@ def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_wa
     line = r"received 100, inserted 92, already there 0, refused 0, rejected 8 \((.+ \d+)+\); about 0 left on the queue"
     assert re.search(line, output)
 
-    places = everywhere(empty_warehouse, environment) | {"the output": output.encode()}
+    keys = [empty_warehouse.masking_key(), secrets.token_urlsafe(32)]
+    rotated = environment | {"AIRFLOW_CONN_PII_MASKING": json.dumps({"conn_type": "x", "password": ",".join(keys)})}
+    code, output_of_rotation = run_dag(rotated, "rotate_masking_key", dry_run=False)
+    assert code == 0, output_of_rotation[-5000:]
+    with empty_warehouse.connect() as warehouse:
+        kid = read_keyring(",".join(keys)).kid
+        found = warehouse.execute("select distinct left(masked_ip, 8) from user_logins where masked_ip is not null")
+        assert found.fetchall() == [(kid,)]
+        assert warehouse.execute("select kid, is_complete from login_etl.masking").fetchall() == [(kid, True)]
+
+    places = everywhere(empty_warehouse, environment)
+    places |= {"the output": output.encode(), "the output of the rotation": output_of_rotation.encode()}
     # The search finds what is there …
     assert leaks(places, [USER, "nonsense"]) == [("the warehouse", USER)]
     assert {place for place, _ in leaks(places, ["drain_and_mask"])} >= {"the metadata database", "the output"}
     # … and none of what must not be.
-    key = empty_warehouse.masking_key()
     events = [json.loads(body) for body in sample_events(88, 1)]
     raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
-    secrets = {*raw, *ADDRESSES, DEVICE, key, base64.urlsafe_b64decode(key + "=").hex()}
-    assert leaks(places, secrets) == []
+    hidden = {*raw, *ADDRESSES, DEVICE, *keys, *(base64.urlsafe_b64decode(key + "=").hex() for key in keys)}
+    assert leaks(places, hidden) == []
 
 
 def test_two_queues_with_a_dag_each_at_once(empty_warehouse, environment, sqs, queue_url, tmp_path):

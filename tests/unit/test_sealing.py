@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.events.message import Message
-from include.privacy.sealing import seal, unseal
+from include.privacy.sealing import reseal, seal, unseal
 
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
 texts = st.text(st.characters(codec=None))
@@ -49,6 +49,22 @@ def test_another_key_another_message_or_another_byte_opens_nothing():
             unseal(sealed, **arguments)
     with pytest.raises(InvalidTag):
         unseal(sealed[:-1] + bytes([sealed[-1] ^ 1]), key=KEY, message_id=rejected.message_id)
+
+
+@pytest.mark.parametrize("length", [0, 5, 12, 20])
+def test_what_was_cut_off_opens_nothing(length):
+    rejected = message("body")
+    with pytest.raises(InvalidTag):
+        unseal(seal(rejected, key=KEY)[:length], key=KEY, message_id=rejected.message_id)
+
+
+def test_what_is_sealed_anew_is_opened_by_the_other_key_only():
+    rejected = message("body", {"trace": {"DataType": "String", "StringValue": "t"}})
+    sealed = reseal(seal(rejected, key=KEY), key=KEY, new_key=OTHER_KEY, message_id=rejected.message_id)
+    opened = unseal(sealed, key=OTHER_KEY, message_id=rejected.message_id)
+    assert opened == ("body", rejected.attributes)
+    with pytest.raises(InvalidTag):
+        unseal(sealed, key=KEY, message_id=rejected.message_id)
 
 
 def test_bodies_that_early_versions_sealed_can_be_opened():

@@ -1,1 +1,1 @@
-update login_etl.masking set kid = %(kid)s, since = now() where kid <> %(kid)s
+update login_etl.masking set kid = %(kid)s, since = now(), is_complete = false where kid <> %(kid)s

@@ -1,0 +1,1 @@
+update login_etl.masking set is_complete = true where kid = %(kid)s

@@ -1,0 +1,1 @@
+copy rewrapped (row, masked_ip, masked_device_id) from stdin

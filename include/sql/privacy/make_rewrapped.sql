@@ -1,0 +1,1 @@
+create temporary table if not exists rewrapped (row tid, masked_ip text, masked_device_id text) on commit drop

@@ -1,0 +1,1 @@
+select kid, is_complete from login_etl.masking

@@ -1,1 +1,0 @@
-select kid from login_etl.masking

@@ -5,6 +5,7 @@ BIN := .venv/bin
 INSTALLED := .venv/installed
 EVENTS ?= 100
 SECONDS ?= 3600
+override SQL := $(value SQL)
 export SQL
 
 .PHONY: help install run ui seed env doctor psql stop up down logs smoke test soak bench check format lock clean

@@ -94,6 +94,11 @@ def examine(queue_variables: Sequence[str] = (QUEUE_URL,)) -> Examination:
         with done.check("retention") as found:
             for what, variable in (("staging", KEEP_STAGING_DAYS), ("rejected bodies", KEEP_REJECTED_DAYS)):
                 found.append(f"{what} {retention(variable, str(Variable.get(variable, default='30')))} days")
+    if keyring and not any(each.what == "masking" and not each.is_well for each in done.checked):
+        done.not_yet.append(
+            f"no key can be made again, and without {', '.join(keyring.kids)} no later mask matches an earlier one: "
+            "keep a copy outside of Airflow"
+        )
     done.not_yet.extend(record.getMessage() for record in warnings.buffer)
     return done
 
@@ -103,10 +108,6 @@ def _check_keys(done: Examination) -> Keyring | None:
     with done.check(f"connection {MASKING}") as found:
         keyring = masking_keyring()
         found.append(f"keys {', '.join(keyring.kids)}")
-        done.not_yet.append(
-            f"no key can be made again, and without {', '.join(keyring.kids)} no later mask matches an earlier one: "
-            "keep a copy outside of Airflow"
-        )
         if not conf.get("core", "fernet_key", fallback=""):
             done.not_yet.append(
                 "Airflow has no core.fernet_key, so that a masking key in a connection is stored there in the clear"
@@ -158,16 +159,18 @@ def _warnings() -> Iterator[BufferingHandler]:
 
 
 def show(done: Examination, console: Console) -> None:
-    """The table of what was checked, then what is not wrong yet."""
-    table = Table("", Column("checked", no_wrap=True), Column("found", overflow="fold"))
-    for each in done.checked:
-        table.add_row("✓" if each.is_well else "✗", each.what, each.finding, style=None if each.is_well else "bold red")
-    console.print(table)
-    if done.not_yet:
-        later = Table("", "not wrong yet")
-        for warning in done.not_yet:
-            later.add_row("!", warning)
-        console.print(later)
+    """The table of what was checked, then what is not wrong yet; plain lines where nobody looks at a terminal."""
+    checked = [("✓" if each.is_well else "✗", each.what, each.finding) for each in done.checked]
+    if console.is_terminal:
+        table = Table("", Column("checked", no_wrap=True), Column("found", overflow="fold"))
+        for mark, what, finding in checked:
+            table.add_row(mark, what, finding, style="bold red" if mark == "✗" else None)
+        console.print(table)
+    else:
+        for line in checked:
+            console.print("  ".join(line), soft_wrap=True)
+    for warning in done.not_yet:
+        console.print(f"!  not wrong yet: {warning}", soft_wrap=True)
     console.print(f"{done.faults} to correct before a run." if done.faults else "A run would find all it needs.")
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from sandbox import airflow, events, forms, report, servers
 from sandbox.environment import airflow_environment
-from sandbox.own import AWS, DATABASE, KEYS, PROFILES, QUEUE, fault, libpq_environment
+from sandbox.own import AWS, DATABASE, KEYS, PROFILES, QUEUE, fault, libpq_environment, unknown
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 OWN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")
@@ -66,6 +66,8 @@ def ui(arguments: argparse.Namespace) -> None:
         with _step("Starting API server, DAG processor and scheduler"):
             stack.enter_context(airflow.components(environment))
         address = environment["AIRFLOW__API__BASE_URL"]
+        if not address.endswith(":8080"):
+            console.print("Port 8080 is taken by something else")
         console.print(f"\n  Airflow: [bold]{address}/dags/user_logins[/bold]")
         more = "" if QUEUE in own else "More sample events, from another terminal: make seed.  "
         console.print(f"  {more}To stop: Ctrl-C\n")
@@ -101,7 +103,6 @@ def doctor(arguments: argparse.Namespace) -> None:
     own = _own()
     with servers.servers(HOME) as local:
         environment = airflow_environment(local, port=servers.free_port()) | own
-        _prepare(local, environment)
         command = [sys.executable, "-m", "include.doctor"]
         done = subprocess.run(command, env=os.environ | environment, cwd=servers.PROJECT, check=False)
     sys.exit(done.returncode)
@@ -112,6 +113,8 @@ def psql(arguments: argparse.Namespace) -> None:
     command = [str(servers.PSQL), *(["--command", arguments.sql] if arguments.sql else [])]
     with ExitStack() as stack:
         if own := _dotenv().get(DATABASE):
+            if malformed := fault({DATABASE: own, KEYS: "any"}, throw_away_key=""):
+                raise RuntimeError(malformed)
             environment = libpq_environment(own)
         else:
             local = stack.enter_context(servers.servers(HOME))
@@ -130,7 +133,7 @@ def stop(arguments: argparse.Namespace) -> None:
 def clean(arguments: argparse.Namespace) -> None:
     """Stop the local servers and delete their data."""
     own = _dotenv()
-    console.print(f"Deleting {HOME}: the local queue and databases, Airflow's runs and logs, and the masking key")
+    console.print(f"This deletes {HOME}: the local queue and databases, Airflow's runs and logs, and the masking key")
     if (HOME / "secrets" / "masking_key").exists() and own.get(DATABASE) and not own.get(KEYS):
         console.print(
             f"[bold]The masking key may be in use[/bold]: .env names a database of your own, and no {KEYS}. Without "
@@ -149,6 +152,10 @@ def _own() -> dict[str, str]:
         console.print(f"Using .env for {', '.join(sorted(own))}")
     if missing := fault(own, throw_away_key=f"in {HOME / 'secrets' / 'masking_key'}"):
         raise RuntimeError(missing)
+    if names := unknown(own):
+        console.print(f"Nothing here uses {', '.join(names)}: is the name right?")
+    if own.get(DATABASE) and QUEUE not in own:
+        console.print("[bold].env names no queue: events of the local one are loaded into the database of .env[/bold]")
     _forget_profile(own)
     return own
 

@@ -11,8 +11,10 @@ DATABASE = "AIRFLOW_CONN_WAREHOUSE"
 KEYS = "AIRFLOW_CONN_PII_MASKING"
 AWS = "AIRFLOW_CONN_AWS_SQS"
 PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")  # of no use to the local queue, and an error where it is gone
+CONNECTIONS = (AWS, DATABASE, KEYS)
 EXAMPLE = '{"conn_type": "postgres", "host": "db.example.com", "login": "pipeline", "password": "…", "schema": "x"}'
 
+AWS_EXAMPLE = '{"conn_type": "aws", "login": "AKIA…", "password": "…", "extra": {"region_name": "eu-west-1"}}'
 # Not made here: this is read in terminals, and in the logs of containers.
 KEY_EXAMPLE = '{"conn_type": "generic", "password": "…"}'
 MAKE_A_KEY = 'A key: python3 -c "import secrets; print(secrets.token_urlsafe(32))"'
@@ -24,6 +26,9 @@ def fault(settings: Mapping[str, str], *, throw_away_host: str | None = None, th
     `throw_away_host` is the host of a database that is deleted with the rest; `throw_away_key` says where the masking
     key is that would be used without one in the settings.
     """
+    for name in CONNECTIONS:
+        if malformed := _malformed(settings.get(name, "")):
+            return f"{name} in .env is malformed: {malformed}"
     own_database = bool(settings.get(DATABASE)) and _host(settings[DATABASE]) != throw_away_host
     if own_database and not settings.get(KEYS):
         return (
@@ -35,6 +40,11 @@ def fault(settings: Mapping[str, str], *, throw_away_host: str | None = None, th
         return (
             f".env names a queue of your own, {QUEUE}, and no database: its messages would be moved into the local "
             f"one, and be gone when that is deleted. Add the line of your database:\n{DATABASE}='{EXAMPLE}'"
+        )
+    if settings.get(QUEUE) and not settings.get(AWS):
+        return (
+            f".env names a queue of your own, {QUEUE}, and no connection to it: the local SQS server, which may have "
+            f"one of that name, would be asked. Add the line of the connection:\n{AWS}='{AWS_EXAMPLE}'"
         )
     return None
 
@@ -59,6 +69,21 @@ def libpq_environment(connection: str) -> dict[str, str]:
         "PGSSLMODE": sslmode,
     }
     return {name: str(value) for name, value in values.items() if value}
+
+
+def unknown(settings: Mapping[str, str]) -> list[str]:
+    """The connections in the settings that nothing here uses, such as a name that was misspelt."""
+    return sorted(name for name in settings if name.startswith("AIRFLOW_CONN_") and name not in CONNECTIONS)
+
+
+def _malformed(connection: str) -> str | None:
+    """Where a connection in JSON is none; of one as a URI Airflow says it."""
+    if connection.lstrip().startswith("{"):
+        try:
+            json.loads(connection)
+        except json.JSONDecodeError as error:
+            return f"it is not JSON ({error.msg} at character {error.pos + 1})"
+    return None
 
 
 def _host(connection: str) -> str | None:

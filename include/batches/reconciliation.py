@@ -69,13 +69,13 @@ def check_run(
     rejected: list[tuple[str, int]] = []
     if not run.rebuilds:
         batches = batches_of_run(connection, run, source)
-        log.info("this run:\n%s", run_table(batches))
+        if batches:
+            log.info("this run:\n%s", run_table(batches))
         rejected = reasons_of_run(connection, run, source)
     if rejected:
         table = tabulate(rejected, ["rejected for", "messages"], intfmt=",")
         log.warning("messages were rejected, and are kept in login_etl.rejected_messages, most of them for\n%s", table)
-    if batches:
-        log.info("%s", summary(batches, rejected, left))
+    log.info("%s", rebuilt(connection, run) if run.rebuilds else summary(batches, rejected, left))
     faults = [
         *imbalances(batches, reported),
         *too_many_rejected(batches, max_rejected_percent, rejected),
@@ -103,6 +103,13 @@ def reasons_of_run(connection: psycopg.Connection, run: Run, source: Source) -> 
     of_run = asdict(run) | {"source": source}
     with transaction(connection):
         return connection.execute(statement("batches/rejected_by_run"), of_run).fetchall()
+
+
+def rebuilt(connection: psycopg.Connection, run: Run) -> str:
+    """What a rebuild did, in one line."""
+    with transaction(connection):
+        [(rows,)] = connection.execute(statement("batches/rebuilt_by_run"), asdict(run)).fetchall()
+    return f"rebuilt {rows:,} rows" if rows else "rebuilt nothing: no row was missing or wrong"
 
 
 def too_many_rejected(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from botocore.exceptions import ConnectionError as EndpointError
 from botocore.exceptions import HTTPClientError
@@ -33,8 +34,9 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str
     if configured != configured.strip():
         raise SetupError(f"variable {named} has white space around the queue's URL: remove it")
     if not configured.startswith(("http://", "https://")):
+        fault = "is an ARN, not" if configured.startswith("arn:") else "is not set to"
         raise SetupError(
-            f"variable {named} is not set to the URL of a queue: set it to, for example, "
+            f"variable {named} {fault} the URL of a queue: set it to, for example, "
             "https://sqs.eu-west-1.amazonaws.com/123456789012/login-queue"
         )
     try:
@@ -43,6 +45,7 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str
         if source == "dead_letter_queue":
             queue = only_ours(dead_letter_queue(queue, attributes), queue, seconds=0)
         else:
+            _warn_of_another_server(queue, named)
             _warn_of_risks(attributes)
             _warn_of_retention(attributes, warn_of_dead_letters(queue, attributes))
         delete_once(queue, [MADE_UP_HANDLE])  # a policy that forbids it says so before any message is taken
@@ -52,6 +55,23 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str
             "and config_kwargs, and the network between"
         ) from None
     return queue.url
+
+
+def _warn_of_another_server(queue: Queue, named: str) -> None:
+    """Warn where the URL is AWS's and the endpoint is not, or the other way round: the endpoint is asked, not the URL.
+
+    Other differences may be aliases of one server.
+    """
+    asked = queue.client.meta.endpoint_url
+    hosts = (urlsplit(url).hostname or "" for url in (queue.url, asked))
+    if len({host.endswith((".amazonaws.com", ".amazonaws.com.cn")) for host in hosts}) > 1:
+        log.warning(
+            "variable %s names %s, but connection aws_sqs asks %s, which may have another queue of that name: correct "
+            "one of them",
+            named,
+            queue.url,
+            asked,
+        )
 
 
 def _warn_of_risks(attributes: dict[str, str]) -> None:

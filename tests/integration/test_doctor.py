@@ -112,7 +112,7 @@ MISTAKES = [
     (CONN + "AWS_SQS", {"extra": {"region_name": "x", "endpoint_url": f"http://{NOBODY}"}}, "does not answer: check"),
     ("AWS_PROFILE", "of-last-year", "profile (of-last-year) could not be found: correct AWS_PROFILE"),
     (VARIABLE, None, f"{VARIABLE[12:].lower()} is not set to the URL of a queue: set it to, for example, https"),
-    (VARIABLE, "login-queue", "is not set to the URL of a queue: set it to, for example, https"),
+    (VARIABLE, "arn:aws:sqs:x:1:q", "is an ARN, not the URL of a queue: set it to, for example, https"),
     (VARIABLE, "http://127.0.0.1:1/123456789012/login-queue ", "has white space around the queue's URL: remove it"),
     (VARIABLE, "http://127.0.0.1:1/123456789012/elsewhere", "check the queue's URL in its variable"),
 ]
@@ -183,6 +183,7 @@ def test_a_swapped_key_is_named(set_up, sqs, queue_url):
     set_up("AIRFLOW_CONN_PII_MASKING", {"password": secrets.token_urlsafe(32)})
     [said] = faults()
     assert "put the missing key back, oldest key first" in said
+    assert not [said for said in examine().not_yet if "keep a copy" in said]  # not of the wrong key
     assert said_by_check_setup() == said
 
 
@@ -216,6 +217,12 @@ def test_what_is_not_wrong_yet_comes_after(set_up, sqs, queue_url, redrive, visi
     assert examination.faults == 0
     assert [said for said in examination.not_yet if sentence in said]
     assert "keep a copy outside of Airflow" in examination.not_yet[0]
+
+
+def test_a_queue_of_aws_that_a_local_server_is_asked_for_is_not_well_for_long(set_up, sqs, queue_url):
+    name = queue_url.rsplit("/", 1)[1]
+    set_up(VARIABLE, f"https://sqs.eu-west-1.amazonaws.com/123456789012/{name}")
+    assert [said for said in examine().not_yet if "but connection aws_sqs asks http://127.0.0.1" in said]
 
 
 def test_a_good_queue_has_no_warning(set_up, sqs, queue_url):

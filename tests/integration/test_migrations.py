@@ -30,6 +30,7 @@ CHECKSUMS = {
     "0014_large_bodies": "0ed4c6b52e1743555b776a2f7c01ada0fcecf3f0d79d998f8e0a7bf98af70df6",
     "0015_comments": "d06ae40e53f47b405ca9f3a7f4086bc3d647785f859ccb00fbb123a152a6e79a",
     "0016_masking": "7a47077dc3dfd17c39833045c68489e9b372626e1536d2e93702b31995135048",
+    "0017_view_comments": "e8f33af8fdf491bad6fea5b13fb9d9655ebd96ac11d23180c451d4a881fa7d09",
 }
 NAMES = list(CHECKSUMS)
 

@@ -272,7 +272,9 @@ def test_the_dead_letter_queue_of_a_fifo_queue_is_refused(sqs):
 
 @pytest.mark.parametrize("configured", ["", "login-queue", "arn:aws:sqs:eu-west-1:1:login-queue"])
 def test_a_variable_that_is_no_url_is_refused(sqs, configured):
-    with pytest.raises(SetupError, match="variable user_logins_queue_url is not set to the URL of a queue"):
+    with pytest.raises(
+        SetupError, match=r"variable user_logins_queue_url is (not set to|an ARN, not) the URL of a queue"
+    ):
         check_queue(sqs, configured, "queue")
 
 

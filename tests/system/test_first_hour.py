@@ -18,6 +18,7 @@ from sandbox import servers
 PROJECT = Path(__file__).parents[2]
 OWN_DATABASE = """AIRFLOW_CONN_WAREHOUSE='{"conn_type": "postgres", "host": "db.example.com", "schema": "x"}'\n"""
 OWN_QUEUE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL=https://sqs.eu-west-1.amazonaws.com/1/mine\n"
+OWN_AWS = """AIRFLOW_CONN_AWS_SQS='{"conn_type": "aws", "extra": {"region_name": "eu-west-1"}}'\n"""
 OWN_KEY = """AIRFLOW_CONN_PII_MASKING='{"conn_type": "generic", "password": "…"}'\n"""
 # It must not take our .venv for an old one, and clear it.
 MAKE = ("make", "--old-file=.venv/installed")
@@ -132,7 +133,7 @@ def test_a_second_ui_says_where_the_first_one_is_and_stop_ends_airflow(project):
     os.killpg(process.pid, signal.SIGKILL)  # its components have sessions of their own, and stay
     process.wait(60)
     assert any(each.is_running() and each.status() != "zombie" for each in started)
-    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY)
+    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY + OWN_AWS)
     process, terminal = start(project, "ui")
     shown = read_until(terminal, r"To stop: Ctrl-C")
     assert "Ending what an earlier make ui has left" in shown
@@ -174,7 +175,11 @@ def test_a_second_user_of_the_machine_runs_it_beside_the_first(project, of_someb
 
 @pytest.mark.parametrize(
     ("command", "settings", "line"),
-    [("ui", OWN_DATABASE, "AIRFLOW_CONN_PII_MASKING="), ("env", OWN_QUEUE + OWN_KEY, "AIRFLOW_CONN_WAREHOUSE=")],
+    [
+        ("ui", OWN_DATABASE, "AIRFLOW_CONN_PII_MASKING="),
+        ("env", OWN_QUEUE + OWN_KEY, "AIRFLOW_CONN_WAREHOUSE="),
+        ("doctor", OWN_QUEUE + OWN_DATABASE + OWN_KEY, "AIRFLOW_CONN_AWS_SQS="),
+    ],
 )
 def test_half_of_ones_own_settings_are_refused_with_the_line_to_add(project, command, settings, line):
     (project / ".env").write_text(settings)
@@ -185,8 +190,30 @@ def test_half_of_ones_own_settings_are_refused_with_the_line_to_add(project, com
     assert not (project / ".sandbox").exists()
 
 
+@pytest.mark.parametrize("command", ["doctor", "psql"])
+def test_a_connection_in_env_that_is_no_json_is_called_that(project, command):
+    (project / ".env").write_text(OWN_DATABASE.replace(", ", " ", 1) + OWN_KEY)
+    refused = make(project, "-s", command, "SQL=select 1")
+    assert refused.returncode != 0
+    assert "AIRFLOW_CONN_WAREHOUSE in .env is malformed: it is not JSON (Expecting ',' delimiter at" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_what_env_has_too_much_or_too_little_of_is_said(project):
+    (project / ".env").write_text(OWN_DATABASE + OWN_KEY + "AIRFLOW_CONN_WAREHOUS=x\n")
+    said = make(project, "-s", "doctor", COLUMNS="200").stderr
+    assert "Nothing here uses AIRFLOW_CONN_WAREHOUS: is the name right?" in said
+    assert "events of the local one are loaded into the database of .env" in said
+
+
+def test_sql_is_asked_as_it_is_written(project):
+    done = make(project, "-s", "psql", "SQL=select '$5' as five, $$two$$ as two")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\$5 +\| two", done.stdout)
+
+
 def test_sample_events_never_go_to_ones_own_queue(project):
-    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY)
+    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY + OWN_AWS)
     refused = make(project, "seed")
     assert refused.returncode != 0
     assert (
@@ -194,8 +221,18 @@ def test_sample_events_never_go_to_ones_own_queue(project):
     )
 
 
-def test_a_key_in_use_is_not_deleted_without_a_word(project):
-    assert make(project, "-s", "env").returncode == 0
+def test_the_local_servers_meet_nothing_of_the_machines_and_their_key_is_not_deleted_without_a_word(project, tmp_path):
+    """A profile that is gone; a temporary folder whose lock file cannot be opened: not even root opens a folder."""
+    (tmp_path / "tmp" / ".lockfile").mkdir(parents=True)
+    hostile = {"AWS_PROFILE": "of-last-year", "TMPDIR": str(tmp_path / "tmp"), "XDG_RUNTIME_DIR": ""}
+    done = make(project, "-s", "env", **hostile)
+    assert done.returncode == 0, done.stderr
+    assert "unset AWS_PROFILE" in done.stdout.splitlines()
+    done = make(project, "doctor", **hostile)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "A run would find all it needs." in done.stdout
+    assert "✗" not in done.stdout
+
     key = project / ".sandbox" / "secrets" / "masking_key"
     assert key.exists()
     (project / ".env").write_text(OWN_DATABASE)
@@ -220,26 +257,8 @@ def test_clean_says_what_it_deletes(project):
     assert not (project / ".sandbox").exists()
 
 
-def test_a_second_person_on_the_machine_has_locks_of_her_own(project, tmp_path):
-    """Whose temporary folder has a lock file that she cannot open; not even root opens a folder."""
-    (tmp_path / "tmp" / ".lockfile").mkdir(parents=True)
-    done = make(project, "-s", "env", TMPDIR=str(tmp_path / "tmp"), XDG_RUNTIME_DIR="")
-    assert done.returncode == 0, done.stderr
-
-
-def test_the_local_servers_need_no_profile_of_the_machines(project):
-    done = make(project, "-s", "env", AWS_PROFILE="of-last-year")
-    assert done.returncode == 0, done.stderr
-    assert "unset AWS_PROFILE" in done.stdout.splitlines()
-
-    done = make(project, "doctor", AWS_PROFILE="of-last-year", COLUMNS="200")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "A run would find all it needs." in done.stdout
-    assert "✗" not in done.stdout
-
-
 def test_the_doctor_looks_at_what_env_names(project):
-    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY)
+    (project / ".env").write_text(OWN_QUEUE + OWN_DATABASE + OWN_KEY + OWN_AWS)
     done = make(project, "doctor", COLUMNS="200")
     assert done.returncode != 0
     assert re.search("✗.*connection pii_masking: key 1 is not base64url", done.stdout)

@@ -9,7 +9,7 @@ import pytest
 from dotenv import dotenv_values
 
 from include.privacy.masking import read_keyring
-from sandbox.own import DATABASE, KEYS, QUEUE, fault, libpq_environment
+from sandbox.own import AWS, DATABASE, KEYS, QUEUE, fault, libpq_environment
 
 FIELDS = {"conn_type": "postgres", "host": "h", "port": 5433, "login": "u", "password": "p@/", "schema": "d"}
 
@@ -24,7 +24,7 @@ def test_following_each_sentence_leads_to_what_runs():
         [line] = re.findall(r"^(\w+='.*')$", sentence, re.MULTILINE)
         lines.append(line.split("=")[0])
         settings |= dotenv_values(stream=io.StringIO(line))
-    assert lines == [DATABASE, KEYS]
+    assert lines == [DATABASE, KEYS, AWS]
 
 
 def test_no_key_is_shown_but_how_to_make_one():
@@ -53,7 +53,14 @@ def test_a_database_that_is_thrown_away_is_none_of_ones_own(connection):
     assert KEYS in asked(settings)
 
 
-@pytest.mark.parametrize("connection", ["{", "[1]", "postgres://[x", '{"port": 5}'])
+@pytest.mark.parametrize("name", [AWS, DATABASE, KEYS])
+def test_a_connection_that_is_no_json_is_named(name):
+    assert asked({name: '{"password": "secret" 1}'}) == (
+        f"{name} in .env is malformed: it is not JSON (Expecting ',' delimiter at character 23)"
+    )
+
+
+@pytest.mark.parametrize("connection", ["[1]", "postgres://[x", '{"port": 5}'])
 def test_what_cannot_be_read_counts_as_ones_own(connection):
     assert KEYS in asked({DATABASE: connection}, throw_away_host="warehouse")
 

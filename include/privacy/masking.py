@@ -64,6 +64,7 @@ class Keyring:
         for field, keyed in self._fields.items():
             keyed.update(b"%s\0" % field.encode())
         self._wrapping = tuple(zip(wrapping, self.kids[1:], strict=True))
+        self._newer = {kid: self._wrapping[number:] for number, kid in enumerate(self.kids)}
 
     def __repr__(self) -> str:
         return f"Keyring(kids={self.kids})"
@@ -93,9 +94,10 @@ class Keyring:
         >>> new.rewrap(old.mask("192.0.2.1", field="ip")) == new.mask("192.0.2.1", field="ip")
         True
         """
-        if mask is None or not MASK.fullmatch(mask) or mask[:KID_LENGTH] not in self.kids:
+        newer = self._newer.get(mask[:KID_LENGTH]) if mask else None
+        if mask is None or not newer or not MASK.fullmatch(mask):
             return mask
-        for keyed, kid in self._wrapping[self.kids.index(mask[:KID_LENGTH]) :]:
+        for keyed, kid in newer:
             mask = f"{kid}:{_digest(keyed, mask)}"
         return mask
 

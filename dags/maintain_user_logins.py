@@ -9,6 +9,9 @@ large the tables are now.
 * **`drop_staging_days`** drops the days of `login_etl.staging_logins` that ended more than 30 days ago, or as many as
   the variable `user_logins_keep_staging_days` says. Rebuilds and backfills reach no further back. A day with a batch
   that is not merged is kept, and named.
+* **`drop_login_months`** drops the months of `user_logins` that ended more than `user_logins_keep_months` months ago;
+  without that variable none. Masks are personal data: keep them no longer than you need them. A month of which staging
+  still has messages is kept, and so is a `user_logins` that existed before this project.
 * **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
   many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
   `replay_rejected` cannot open them any more.
@@ -29,7 +32,14 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import pipeline
-from include.params import KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, retention, variable
+from include.params import (
+    KEEP_MONTHS,
+    KEEP_REJECTED_DAYS,
+    KEEP_STAGING_DAYS,
+    months_to_keep,
+    retention,
+    variable,
+)
 from include.retries import RETRIES
 
 
@@ -53,16 +63,22 @@ def maintain_user_logins():
         return pipeline.drop_staging_days(days=retention(KEEP_STAGING_DAYS, days))
 
     @task
+    def drop_login_months(months):
+        return pipeline.drop_login_months(months=months_to_keep(months))
+
+    @task
     def forget_rejected_bodies(days):
         return pipeline.forget_rejected_bodies(days=retention(KEEP_REJECTED_DAYS, days))
 
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
-    def report(made, dropped, forgotten):
-        pipeline.report({"make_partitions": made, "drop_staging_days": dropped, "forget_rejected_bodies": forgotten})
+    def report(made, days_dropped, months_dropped, forgotten):
+        dropped = {"drop_staging_days": days_dropped, "drop_login_months": months_dropped}
+        pipeline.report({"make_partitions": made, **dropped, "forget_rejected_bodies": forgotten})
 
     report(
         make_partitions(),
         drop_staging_days(variable(KEEP_STAGING_DAYS, "30")),
+        drop_login_months(variable(KEEP_MONTHS)),
         forget_rejected_bodies(variable(KEEP_REJECTED_DAYS, "30")),
     )
 

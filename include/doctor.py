@@ -27,7 +27,7 @@ from rich.table import Column, Table
 from include.batches.check import check_staging
 from include.connections import AWS, MASKING, WAREHOUSE, masking_keyring, sqs_client, warehouse_connection
 from include.failures import SetupError
-from include.params import KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, retention
+from include.params import KEEP_MONTHS, KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, months_to_keep, retention
 from include.privacy.check import check_kids, warn_of_rotation
 from include.privacy.fence import masking
 from include.privacy.masking import Keyring
@@ -94,6 +94,8 @@ def examine(queue_variables: Sequence[str] = (QUEUE_URL,)) -> Examination:
         with done.check("retention") as found:
             for what, variable in (("staging", KEEP_STAGING_DAYS), ("rejected bodies", KEEP_REJECTED_DAYS)):
                 found.append(f"{what} {retention(variable, str(Variable.get(variable, default='30')))} days")
+            months = months_to_keep(str(Variable.get(KEEP_MONTHS, default="")))
+            found.append(f"logins {months} months" if months else "logins for ever")
     if keyring and not any(each.what == "masking" and not each.is_well for each in done.checked):
         done.not_yet.append(
             f"no key can be made again, and without {', '.join(keyring.kids)} no later mask matches an earlier one: "

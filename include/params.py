@@ -16,8 +16,11 @@ QUEUE_URL = "user_logins_queue_url"
 KEEP_STAGING_DAYS = "user_logins_keep_staging_days"
 KEEP_REJECTED_DAYS = "user_logins_keep_rejected_days"
 
+KEEP_MONTHS = "user_logins_keep_months"
+
 MAX_SECONDS = 1_800
 MAX_DAYS = 3_650
+MAX_MONTHS = 1_200
 
 COUNT: dict[str, Any] = {"type": "integer", "minimum": 1}
 TIME: dict[str, Any] = {"type": ["null", "string"], "format": "date-time"}
@@ -98,6 +101,18 @@ def retention(variable: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_DAYS:
         raise SetupError(
             f"variable {variable} is not a number of days from 1 to {MAX_DAYS:,}: set it to, for example, 30"
+        )
+    return int(text)
+
+
+def months_to_keep(text: str) -> int | None:
+    """The months in the text of `user_logins_keep_months`; None where it is empty; SetupError for any other text."""
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_MONTHS:
+        raise SetupError(
+            f"variable {KEEP_MONTHS} is not a number of months from 1 to {MAX_MONTHS:,}: set it to, for example, 24, "
+            "or delete it to keep all"
         )
     return int(text)
 

@@ -181,6 +181,13 @@ def drop_staging_days(*, days: int) -> dict[str, str]:
         return retention.drop_staging_days(warehouse, days=days) or {"old days": "none"}
 
 
+def drop_login_months(*, months: int | None) -> dict[str, str]:
+    """Drop the months of `user_logins` that ended more than so many months ago, and say what became of each."""
+    with warehouse_connection() as warehouse:
+        migrate_warehouse(warehouse)
+        return retention.drop_login_months(warehouse, months=months)
+
+
 def forget_rejected_bodies(*, days: int) -> dict[str, str]:
     """Forget the sealed bodies of messages rejected more than `days` ago, and warn of the next ones.
 

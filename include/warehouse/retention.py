@@ -1,20 +1,36 @@
-"""Retention: days of staging are dropped when they are old enough and every batch in them is merged."""
+"""Retention: what is old is dropped, a day of staging or a month of `user_logins` at a time.
+
+A day must be merged, and of a month staging must have no message.
+"""
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
+from datetime import UTC, date
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import class_row
 
 from include.warehouse.locks import limit_lock_waits, take_turn
-from include.warehouse.partitions import StagingDay, staging_days
+from include.warehouse.partitions import StagingDay, has_months, staging_days
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
 log = logging.getLogger(__name__)
 
 NAMED = 5  # batches that a line names
+
+
+@dataclass(frozen=True, slots=True)
+class LoginMonth:
+    """A month's partition of `user_logins`; `age` in whole months, by the database's clock, 0 for this one."""
+
+    name: str
+    start: date
+    stop: date
+    age: int
 
 
 def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str, str]:
@@ -42,6 +58,40 @@ def drop_staging_days(connection: psycopg.Connection, *, days: int) -> dict[str,
             log.info("dropped %s with %d rows", old.name, rows)
             done[old.name] = f"dropped, {rows:,} rows"
     return done
+
+
+def drop_login_months(connection: psycopg.Connection, *, months: int | None) -> dict[str, str]:
+    """Drop the months of `user_logins` that ended `months` whole months ago, one transaction a month; say which.
+
+    None keeps all. By the database's clock. A month with messages in staging stays, since a rebuild would bring it back
+    in part. A table that was there before this project has no months of ours, and is left alone. psycopg's
+    LockNotAvailable where somebody keeps the table locked: what was dropped before is dropped.
+    """
+    if months is None:
+        return {"old months": "kept for ever: user_logins_keep_months is not set"}
+    if not has_months(connection):
+        return {"old months": "kept: public.user_logins is not partitioned by this project"}
+    done: dict[str, str] = {}
+    for month in [held for held in _months(connection) if held.age > months]:
+        with transaction(connection):
+            take_turn(connection, "login_etl.merge")  # merges and rebuilds write to it
+            limit_lock_waits(connection, "partition")
+            if month not in _months(connection):
+                continue  # somebody else was faster
+            [(oldest, _)] = connection.execute(statement("batches/staged_range")).fetchall()
+            is_staged = oldest is not None and oldest.astimezone(UTC).date() < month.stop
+            if not is_staged:
+                partition = sql.Identifier("public", month.name)
+                connection.execute(statement("warehouse/drop_login_month").format(partition=partition))
+        done[month.name] = "kept: staging has messages of it" if is_staged else "dropped"
+        log.info("%s: %s", month.name, done[month.name])
+    return done or {"old months": "none"}
+
+
+def _months(connection: psycopg.Connection) -> list[LoginMonth]:
+    """The months that `user_logins` holds, oldest first."""
+    with transaction(connection), connection.cursor(row_factory=class_row(LoginMonth)) as cursor:
+        return cursor.execute(statement("warehouse/login_months")).fetchall()
 
 
 def _older_than(days: int, connection: psycopg.Connection) -> list[StagingDay]:

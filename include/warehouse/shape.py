@@ -26,7 +26,8 @@ def check_table(connection: psycopg.Connection) -> None:
     if target is None:
         raise SetupError(
             "connection warehouse: public.user_logins is gone: restore it; or run delete from "
-            "login_etl.schema_migrations where version in (4, 6, 7, 12, 15, 17), and the next run creates an empty one"
+            "login_etl.schema_migrations where version in (4, 6, 7, 12, 15, 17, 18), and the next run creates an empty "
+            "one"
         )
     if not target["may_insert"]:
         raise SetupError(

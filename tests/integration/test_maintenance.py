@@ -18,9 +18,16 @@ from include.events.login import Login
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
 from include.warehouse.default_partition import empty_default_partition
-from include.warehouse.partitions import make_partition, make_partitions, needed, staging_day, staging_days
+from include.warehouse.partitions import (
+    logins_month,
+    make_partition,
+    make_partitions,
+    needed,
+    staging_day,
+    staging_days,
+)
 from include.warehouse.report import outcome_table, size_table
-from include.warehouse.retention import drop_staging_days
+from include.warehouse.retention import drop_login_months, drop_staging_days
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_kill_points import name, points
 from tests.support.merging import REBUILD, merge
@@ -439,3 +446,68 @@ def test_the_tables_say_what_was_done_and_what_is_there(ready, stage_days_ago):
         "public.user_logins", "login_etl.staging_logins", "login_etl.batches", "login_etl.rejected_messages"
     }  # fmt: skip
     assert float(sizes["login_etl.staging_logins"][2]) >= 0.1
+
+
+# The retention of logins.
+
+
+def month_ago(warehouse, months):
+    """The first day of the month so many months ago, by the database's clock."""
+    query = "select (date_trunc('month', now() at time zone 'UTC') - make_interval(months => %s))::date"
+    [(day,)] = warehouse.execute(query, [months]).fetchall()
+    return day
+
+
+def months_there(ask):
+    months = ask("select relname::text from pg_class where relname ~ '^user_logins_[0-9]{4}_[0-9]{2}$' order by 1")
+    return {name for (name,) in months}
+
+
+def test_old_months_are_dropped_and_young_ones_stay(ready, ask):
+    old = [month_ago(ready, months) for months in (30, 14, 13)]
+    kept = [month_ago(ready, months) for months in (12, 2, 1, 0)]
+    for day in (*old, *kept):
+        make_partition(ready, logins_month(day))
+        insert(ready, day)
+    assert drop_login_months(ready, months=None) == {"old months": "kept for ever: user_logins_keep_months is not set"}
+    assert drop_login_months(ready, months=12) == {logins_month(day).name: "dropped" for day in old}
+    assert drop_login_months(ready, months=12) == {"old months": "none"}
+    assert months_there(ask) >= {logins_month(day).name for day in kept}
+    assert ask("select create_date from public.user_logins order by 1") == [(day,) for day in sorted(kept)]
+
+
+def test_a_month_that_staging_has_messages_of_stays(ready, keyring, ask):
+    """A rebuild would bring it back in part."""
+    for months in (5, 4):
+        sent = datetime.combine(month_ago(ready, months), datetime.min.time(), UTC)
+        make_partition(ready, logins_month(sent.date()))
+        if months == 4:
+            logins = [(Message(uuid4(), sent, 1, ""), Login("u"))]
+            stage(ready, logins, [], keyring=keyring, origin=Origin(Run("user_logins", "a run"), 0, 1, sent))
+            merge(ready)
+    old, staged = (logins_month(month_ago(ready, months)).name for months in (5, 4))
+    assert drop_login_months(ready, months=1) == {old: "dropped", staged: "kept: staging has messages of it"}
+    assert ask("select count(*) from public.user_logins") == [(1,)]
+
+
+def test_months_of_others_and_an_adopted_table_are_left_alone(local, empty_warehouse, ready, ask):
+    ready.execute("create table public.user_logins_1999_01 (); create table public.theirs (like public.user_logins)")
+    ready.execute(
+        "alter table public.user_logins attach partition public.theirs for values from ('1998-01-01') to ('1998-02-01')"
+    )
+    assert drop_login_months(ready, months=1) == {"old months": "none"}
+    assert "user_logins_1999_01" in months_there(ask)
+    ready.execute("drop table public.user_logins cascade; create table public.user_logins (user_id text)")
+    assert drop_login_months(ready, months=1) == {
+        "old months": "kept: public.user_logins is not partitioned by this project"
+    }
+
+
+def test_a_month_that_somebody_reads_is_dropped_by_the_retry(local, ready):
+    old = month_ago(ready, 40)
+    make_partition(ready, logins_month(old))
+    with local.connect() as reader, reader.transaction():
+        reader.execute("select count(*) from public.user_logins")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            drop_login_months(ready, months=12)
+    assert drop_login_months(ready, months=12) == {logins_month(old).name: "dropped"}

@@ -31,6 +31,7 @@ CHECKSUMS = {
     "0015_comments": "d06ae40e53f47b405ca9f3a7f4086bc3d647785f859ccb00fbb123a152a6e79a",
     "0016_masking": "7a47077dc3dfd17c39833045c68489e9b372626e1536d2e93702b31995135048",
     "0017_view_comments": "e8f33af8fdf491bad6fea5b13fb9d9655ebd96ac11d23180c451d4a881fa7d09",
+    "0018_logins": "56c0c533c15f9089e924b1b7f723121f7e2c0f3e08c7e379e760d28be92e2bd5",
 }
 NAMES = list(CHECKSUMS)
 

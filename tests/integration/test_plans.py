@@ -80,6 +80,7 @@ OTHERS = {
     "warehouse/missing_partitions", "warehouse/missing_rights", "warehouse/move_from_default_partition",
     "warehouse/record_checksums",
     "warehouse/record_migration", "warehouse/set_for_transaction", "warehouse/staging_days", "warehouse/swap_key",
+    "warehouse/drop_login_month", "warehouse/login_months",
     "warehouse/table_sizes", "warehouse/take_turn", "warehouse/taken_names", "warehouse/target",
     "warehouse/target_columns", "warehouse/target_keys", "warehouse/validate_date_check", "warehouse/written_columns",
 }  # fmt: skip

@@ -13,7 +13,8 @@ from include.warehouse.migrations import MIGRATIONS, migrate
 from include.warehouse.partitions import make_partitions, needed
 from include.warehouse.setup import prepare_warehouse
 
-RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+PROJECT = Path(__file__).parents[2]
+RUNBOOK = PROJECT / "docs" / "runbook.md"
 EXERCISE_TABLE = """
 create table public.user_logins (
     user_id varchar(128), device_type varchar(32), masked_ip varchar(256), masked_device_id varchar(256),
@@ -131,7 +132,7 @@ def test_a_lost_table_is_one_sentence_whose_advice_works(warehouse):
     warehouse.execute("drop table public.user_logins cascade")
     with pytest.raises(SetupError, match="user_logins is gone") as caught:
         prepare_warehouse(warehouse)
-    advice = "delete from login_etl.schema_migrations where version in (4, 6, 7, 12, 15, 17)"
+    advice = "delete from login_etl.schema_migrations where version in (4, 6, 7, 12, 15, 17, 18)"
     assert advice in str(caught.value)
     warehouse.execute(advice)
     prepare_warehouse(warehouse)
@@ -205,6 +206,40 @@ def test_the_shared_devices_and_addresses_are_those_of_several_users(warehouse):
         )
     assert warehouse.execute("select * from login_etl.shared_devices").fetchall() == [("d1", 2, 3)]
     assert warehouse.execute("select * from login_etl.shared_addresses").fetchall() == [("i2", 2, 2)]
+
+
+def test_an_analyst_sees_the_view_and_nothing_else(local, warehouse):
+    """With the grants that docs/configuration.md gives her."""
+    prepare_warehouse(warehouse)
+    warehouse.execute(
+        "insert into public.user_logins (user_id, masked_ip, create_date, message_id, batch_id) "
+        "values ('u', 'm', current_date, gen_random_uuid(), 1)"
+    )
+    text = " ".join((PROJECT / "docs" / "configuration.md").read_text().split())
+    [grants] = re.findall(
+        r"`(grant usage on schema login_etl to analyst; grant select on login_etl.logins to analyst)`", text
+    )
+    with local.connect() as owner:
+        owner.execute("drop role if exists analyst; create role analyst login")
+        owner.execute(grants.encode())
+    try:
+        with local.connect(user="analyst") as analyst:
+            assert analyst.execute("select user_id, masked_ip from login_etl.logins").fetchall() == [("u", "m")]
+            [columns] = analyst.execute("select to_jsonb(logins) from login_etl.logins as logins").fetchone()
+            assert set(columns) == set(warehouse_check.EXERCISE_COLUMNS)
+            for table in (
+                "public.user_logins",
+                "login_etl.staging_logins",
+                "login_etl.rejected_messages",
+                "login_etl.masking",
+                "login_etl.batches",
+                "login_etl.shared_devices",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                    analyst.execute(f"select * from {table}")
+    finally:
+        with local.connect() as owner:
+            owner.execute("drop owned by analyst; drop role analyst")
 
 
 def test_the_queries_of_the_runbook_run(warehouse):

@@ -203,6 +203,7 @@ def test_the_parts_of_the_maintenance_stop_none_of_each_other_and_its_report_hid
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "make_partitions": {"report"},
         "drop_staging_days": {"report"},
+        "drop_login_months": {"report"},
         "forget_rejected_bodies": {"report"},
         "report": set(),
     }

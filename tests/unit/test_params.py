@@ -8,7 +8,7 @@ import pytest
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.failures import SetupError
-from include.params import rebuild_window, retention, selection
+from include.params import months_to_keep, rebuild_window, retention, selection
 
 START, STOP = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 12, 5, tzinfo=UTC)
 NO_RANGE = {"rebuild_from": None, "rebuild_to": None}
@@ -94,3 +94,10 @@ def test_a_retention_that_is_no_number_of_days_is_one_sentence(text):
     assert retention("a_variable", "15") == 15
     with pytest.raises(SetupError, match="variable a_variable is not a number of days from 1 to 3,650"):
         retention("a_variable", text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "2.5", "many", "4000", "٣", " 30"])
+def test_months_that_are_no_number_are_one_sentence_and_none_is_for_ever(text):
+    assert (months_to_keep("24"), months_to_keep("")) == (24, None)
+    with pytest.raises(SetupError, match="variable user_logins_keep_months is not a number of months from 1 to 1,200"):
+        months_to_keep(text)

@@ -235,7 +235,7 @@ def test_a_deadlock(load):
     with closing(load.local.connect()) as analyst:
         analyst.execute("set deadlock_timeout = '1h'")
         analyst.execute("begin")
-        load.proxies.postgres.fault = at("select pg_advisory_xact_lock", lock_the_batch)
+        load.proxies.postgres.fault = at(r"select pg_advisory_xact_lock\(", lock_the_batch)
         with pytest.raises(errors.DeadlockDetected) as caught:
             load.run()
     assert worth_a_retry(caught.value)

@@ -33,14 +33,22 @@ OF_PARTNERS = (
 
 
 def points(said):
-    """Where to kill: a point of what is said, with its number, and whether before the server has done it or after."""
+    """Where to kill: a point of what is said, with its number, and whether before the server has done it or after.
+
+    The soak kills at each point before and after, a test at every other one before and at the rest after.
+    """
     numbered, changed = [], False
     for number, point in enumerate(said):
         ends_a_change = changed and point[0].startswith("Postgres COMMIT")
         if EVERY_POINT or CHANGES.match(point[0]) or ends_a_change:
             numbered.append((number, point))
         changed = not ends_a_change and (changed or bool(re.match("Postgres", point[0]) and CHANGES.match(point[0])))
-    return [(number, point, done) for number, point in numbered for done in (False, True)]
+    return [
+        (number, point, done)
+        for place, (number, point) in enumerate(numbered)
+        for done in (False, True)
+        if EVERY_POINT or done == bool(place % 2)
+    ]
 
 
 def name(point, done):
@@ -56,7 +64,7 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
     proxies.let(undisturbed := Conversation())
     assert exit_code(proxies.environment, run_in_small_chunks, queue_url, "undisturbed", MESSAGES) == 0
     kill_points = points(undisturbed.said)
-    assert len(kill_points) >= 40
+    assert len(kill_points) >= 20
     partners = sqs.create_queue(QueueName=f"{queue_url.rsplit('/', 1)[1]}-partners")["QueueUrl"]
     of_partners = 0
 
@@ -64,6 +72,7 @@ def test_a_run_killed_anywhere_loses_and_doubles_nothing(
         with subtests.test(point=name(point, done)):
             users = send_events(sqs, queue_url, f"{number}-{done}")
             proxies.sqs.received.clear()
+            warehouse.execute("truncate login_etl.masking")  # the first batch of all says which key masks are made with
             proxies.let(Conversation(kill_at=point, done=done))
             run_id = f"killed {number}-{done}"
             assert exit_code(proxies.environment, run_in_small_chunks, queue_url, run_id, MESSAGES) == -9
@@ -114,7 +123,7 @@ def test_a_replay_killed_anywhere_loads_each_message_once(warehouse, local, prox
     proxies.let(undisturbed := Conversation())
     assert exit_code(proxies.environment, replay_all, "undisturbed") == 0
     kill_points = points(undisturbed.said)
-    assert len(kill_points) >= 15
+    assert len(kill_points) >= 7
 
     for number, point, done in kill_points:
         with subtests.test(point=name(point, done)):
@@ -152,7 +161,7 @@ def test_a_set_up_killed_anywhere_is_finished_by_the_next_one(local, empty_wareh
     assert exit_code(proxies.environment, prepare) == 0
     expected = schema()
     kill_points = points(undisturbed.said)
-    assert len(kill_points) >= 40
+    assert len(kill_points) >= 20
 
     for _, point, done in kill_points:
         with subtests.test(point=name(point, done)):

@@ -57,6 +57,7 @@ def rewrap(connection: psycopg.Connection, place: Place, keyring: Keyring) -> Re
     names = {"table": place.table, "rows": place.rows}
     with transaction(connection):
         connection.execute(statement("batches/check_constraints_now"))
+        connection.execute(statement("warehouse/show_all_rows"))
         old = connection.execute(statement("privacy/old_rows").format(**names), {"prefixes": prefixes}).fetchall()
         if not old:
             return done

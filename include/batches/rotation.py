@@ -23,6 +23,7 @@ from tabulate import tabulate
 from include.batches.progress import Progress
 from include.batches.reconciliation import FailedCheck
 from include.batches.rewrap import Place, Rewrapped, pages, rewrap
+from include.failures import SetupError
 from include.privacy.fence import begin_masking, masking, switch_masking
 from include.privacy.masking import Keyring
 from include.privacy.sealing import reseal
@@ -38,7 +39,11 @@ ROWS_A_SECOND = 30_000  # for the plan
 
 
 def plan_rotation(connection: psycopg.Connection, keyring: Keyring) -> bool:
-    """Log what there is by key id, and how long a rotation takes; whether there is anything to do. Changes nothing."""
+    """Log what there is by key id, and how long a rotation takes; whether there is anything to do. Changes nothing.
+
+    Raises SetupError where the role may not do what a rotation does.
+    """
+    check_rotation_rights(connection)
     with transaction(connection), connection.cursor(row_factory=dict_row) as cursor:
         found = cursor.execute(statement("privacy/count_kids")).fetchall()
     made = masking(connection)
@@ -46,20 +51,24 @@ def plan_rotation(connection: psycopg.Connection, keyring: Keyring) -> bool:
     standing = {keyring.kid: "the newest key"} | {used: "in use"}
     lines = [[row["kid"] or "no mask of ours", standing.get(row["kid"], ""), *list(row.values())[1:]] for row in found]
     log.info("by key id:\n%s", tabulate(lines, ["key id", "", "rows of user_logins", "batches", "bodies"], intfmt=","))
-    old = [row for row in found if row["kid"] in keyring.kids[:-1]]
-    if used == keyring.kid and not old and (made is None or made.is_complete):
+    rows, _, _ = old_masks(connection, keyring)
+    if used == keyring.kid and not rows and (made is None or made.is_complete):
         log.info("nothing to do: masks are made with %s, the newest key of connection pii_masking; append one", used)
         return False
-    rows = sum(row["rows"] for row in old)
     log.info("a rotation to %s changes %d rows, in some %d seconds", keyring.kid, rows, rows // ROWS_A_SECOND)
     return True
 
 
 def switch_masking_key(connection: psycopg.Connection, keyring: Keyring) -> dict[str, str]:
-    """From now on masks are made with the newest key; return which was in use before, and which is."""
+    """From now on masks are made with the newest key; return which was in use before, and which is.
+
+    Raises SetupError where this keyring is not the newest, or the role may not do the rest; psycopg's LockNotAvailable
+    where a batch takes too long to be staged: drains wait behind us.
+    """
+    check_rotation_rights(connection)
     begin_masking(connection, keyring)
-    before = in_use(connection, keyring).kid
-    if switch_masking(connection, keyring.kid):
+    before = switch_masking(connection, keyring)
+    if before != keyring.kid:
         log.info("masks are made with key id %s from now on, and no longer with %s", keyring.kid, before)
     return {"before": before, "in_use": keyring.kid}
 
@@ -74,6 +83,7 @@ def rewrap_staging(connection: psycopg.Connection, keyring: Keyring) -> int:
     rows = 0
     for batch_id, staged_on, staged in batches:
         with transaction(connection):
+            take_turn(connection, "login_etl.merge")  # who drops a day of staging locks in another order
             claim = {"batch_id": batch_id, "kids": old}
             if connection.execute(statement("privacy/claim_batch_to_rewrap"), claim).fetchone():
                 done = rewrap(connection, _of_batch(batch_id, staged_on), keyring)
@@ -95,29 +105,40 @@ def rewrap_user_logins(connection: psycopg.Connection, keyring: Keyring) -> int:
     keyring = in_use(connection, keyring)
     old = old_masks(connection, keyring)
     progress = Progress("rows of user_logins", old[0])
-    total = Rewrapped()
     while old[0]:
-        # What merged or rebuilt before the switch is over then: their rows are in the pages that are counted now.
-        with transaction(connection):
-            take_turn(connection, "login_etl.merge")
-        done = Rewrapped()
-        for schema, name, number in leaf_tables(connection):
-            for first in range(0, number, CHUNK_PAGES):
-                place = pages(sql.Identifier(schema, name), first, first + CHUNK_PAGES)
+        tables = leaf_tables(connection)
+        done = _rewrap_tables(connection, tables, keyring, progress)
+        before, old = old[0], old_masks(connection, keyring)
+        # Rows may have been moved meanwhile, from one table to another: then once more.
+        have_moved = [table[:2] for table in tables] != [table[:2] for table in leaf_tables(connection)]
+        if old[0] and (done.refused or (old[0] >= before and not have_moved)):
+            raise FailedCheck(
+                f"{old[0]} rows of public.user_logins, of {old[1]} to {old[2]}, keep masks of an older key, because it "
+                f"refuses new ones ({_reasons(done) or 'a trigger keeps the old ones'}): fix it, and clear the task"
+            )
+    log.info("%d rows of user_logins have new masks, and none has a mask of an older key", progress.done)
+    return progress.done
+
+
+def _rewrap_tables(
+    connection: psycopg.Connection, tables: Sequence[tuple[str, str, int]], keyring: Keyring, progress: Progress
+) -> Rewrapped:
+    """One pass over the pages that these tables had; a table that is dropped meanwhile has none."""
+    done = Rewrapped()
+    for schema, name, number in tables:
+        for first in range(0, number, CHUNK_PAGES):
+            place = pages(sql.Identifier(schema, name), first, first + CHUNK_PAGES)
+            try:
                 with transaction(connection):
                     take_turn(connection, "login_etl.merge")
                     chunk = rewrap(connection, place, keyring)
-                progress.add(chunk.rows)
-                done.add(chunk)
-        total.rows += done.rows
-        old = old_masks(connection, keyring)  # also what was moved meanwhile, from one partition to another
-        if old[0] and not done.rows:
-            raise FailedCheck(
-                f"{old[0]} rows of public.user_logins, of {old[1]} to {old[2]}, keep masks of an older key, because it "
-                f"refuses new ones ({_reasons(done) or 'a trigger discards them'}): fix it, and clear the task"
-            )
-    log.info("%d rows of user_logins have new masks, and none has a mask of an older key", total.rows)
-    return total.rows
+            except psycopg.errors.UndefinedTable:
+                if (schema, name) in {table[:2] for table in leaf_tables(connection)}:
+                    raise
+                break
+            progress.add(chunk.rows)
+            done.add(chunk)
+    return done
 
 
 def reseal_rejected_bodies(connection: psycopg.Connection, keyring: Keyring) -> dict[str, int]:
@@ -159,14 +180,29 @@ def reseal_rejected_bodies(connection: psycopg.Connection, keyring: Keyring) -> 
 
 def in_use(connection: psycopg.Connection, keyring: Keyring) -> Keyring:
     """The keyring as the database has it in use; SetupError where it lacks the key."""
+    begin_masking(connection, keyring)
     made = masking(connection)
     return keyring.at(made.kid) if made else keyring
 
 
+def check_rotation_rights(connection: psycopg.Connection) -> None:
+    """The role may do all that a rotation does; SetupError with the statements that let it."""
+    with transaction(connection):
+        [(missing,)] = connection.execute(statement("privacy/missing_rotation_rights")).fetchall()
+    if missing:
+        raise SetupError(f"connection warehouse: its role lacks rights: run, as their owner: {'; '.join(missing)}")
+
+
 def old_masks(connection: psycopg.Connection, keyring: Keyring) -> tuple[int, str, str]:
-    """How many rows of user_logins have a mask of an older key, and their first and last day."""
+    """How many rows of user_logins have a mask of an older key, and their first and last day.
+
+    What merges and rebuilds had begun before is counted.
+    """
     prefixes = [f"{kid}:" for kid in keyring.kids[:-1]]
     with transaction(connection):
+        take_turn(connection, "login_etl.merge")
+    with transaction(connection):
+        connection.execute(statement("warehouse/show_all_rows"))
         [(rows, first, last)] = connection.execute(statement("privacy/old_masks"), {"prefixes": prefixes}).fetchall()
     return rows, str(first), str(last)
 

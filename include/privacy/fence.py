@@ -43,11 +43,18 @@ def begin_masking(connection: psycopg.Connection, keyring: Keyring) -> None:
         connection.execute(statement("privacy/begin_masking"), begun)
 
 
-def switch_masking(connection: psycopg.Connection, kid: str) -> bool:
-    """Let masks be made with this key from now on; whether they were made with another one."""
-    with transaction(connection):
+def switch_masking(connection: psycopg.Connection, keyring: Keyring) -> str:
+    """Let masks be made with this keyring's newest key from now on; return the key id that was in use before.
+
+    SetupError where the keyring lacks that one: there is no way back. psycopg's LockNotAvailable where something is
+    being staged for longer than others should wait behind us.
+    """
+    with transaction(connection, wait="partition"):
         take_turn(connection, "login_etl.fence")
-        return connection.execute(statement("privacy/switch_masking"), {"kid": kid}).rowcount > 0
+        made = masking(connection)
+        before = keyring.at(made.kid).kid if made else keyring.kid
+        connection.execute(statement("privacy/switch_masking"), {"kid": keyring.kid})
+    return before
 
 
 def used_kids(connection: psycopg.Connection) -> set[str]:

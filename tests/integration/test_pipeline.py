@@ -450,8 +450,10 @@ def test_a_key_that_is_appended_changes_nothing_until_the_switch(sqs, queue_url,
         stage_one(sqs, queue_url, ready, keys)
     assert kids(ready) == [old, old]
 
-    assert switch_masking(ready, new) is True
-    assert switch_masking(ready, new) is False
+    assert switch_masking(ready, Keyring([OLD, NEW])) == old
+    assert switch_masking(ready, Keyring([OLD, NEW])) == new
+    with pytest.raises(SetupError, match="whose key this worker's connection lacks"):
+        switch_masking(ready, Keyring([OLD]))
     stage_one(sqs, queue_url, ready, [OLD, NEW])
     assert kids(ready) == [old, old, new]
     with pytest.raises(SetupError, match=f"masks are made with key id {new}, whose key this worker's connection lacks"):
@@ -475,11 +477,11 @@ def test_a_switch_waits_for_what_is_being_staged_and_the_next_batch_for_the_swit
     with local.connect(user="pipeline") as switching, ThreadPoolExecutor(1) as pool:
         with ready.transaction():
             pass_fence(ready)
-            switched = pool.submit(switch_masking, switching, new)
+            switched = pool.submit(switch_masking, switching, Keyring([OLD, NEW]))
             with pytest.raises(TimeoutError):
                 switched.result(0.3)
             assert masking(ready) == Masking(old, is_complete=True)
-        assert switched.result(10) is True
+        assert switched.result(10) == old
     assert masking(ready) == Masking(new, is_complete=False)
 
 

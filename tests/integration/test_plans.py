@@ -63,6 +63,7 @@ OTHERS = {
     "privacy/apply_rewrapped", "privacy/batches_to_rewrap", "privacy/begin_masking", "privacy/bodies_to_reseal",
     "privacy/claim_batch_to_rewrap", "privacy/complete_masking", "privacy/copy_rewrapped", "privacy/count_kids",
     "privacy/empty_rewrapped", "privacy/leaf_tables", "privacy/make_rewrapped", "privacy/masking", "privacy/old_masks",
+    "privacy/missing_rotation_rights", "warehouse/show_all_rows",
     "privacy/old_rows", "privacy/record_dropped_batches", "privacy/record_kid", "privacy/record_reseal",
     "privacy/switch_masking", "warehouse/pass_fence",
     "batches/begin_rebuild",

@@ -296,7 +296,7 @@ def test_a_body_sealed_under_an_earlier_key_is_opened_and_a_damaged_one_harms_no
         "update login_etl.rejected_messages set sealed_body = sealed_body || '\\x00'::bytea where reason like 'body%'"
     )
     chain = Keyring([old, new])
-    switch_masking(ready, chain.kid)
+    switch_masking(ready, chain)
     counts = replay_messages(ready, chain, ALL, origin=REPLAY, dry_run=False)
     assert counts == {"opened": 4, "valid": 2, "unreadable": 1, "still_rejected": 1, "received": 2, "staged": 2}
     masks = ready.execute("select distinct left(masked_ip, 8) from login_etl.staging_logins where batch_id = 2")

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from threading import Event
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from include import pipeline, rotation
@@ -23,7 +24,7 @@ from include.events.login import RejectedMessage, parse
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
 from include.privacy.check import warn_of_rotation
-from include.privacy.fence import Masking, masking
+from include.privacy.fence import Masking, masking, pass_fence
 from include.privacy.masking import read_keyring
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.setup import prepare_warehouse
@@ -167,7 +168,8 @@ def test_nobody_goes_back(loaded, keys):
 
 def test_other_masks_are_left_alone(warehouse, empty_warehouse, keys):
     """Of an adopted table: what another system has hashed, and what looks like a mask, but has no key of ours."""
-    foreign = ["e" * 64, "00000000:" + "a" * 64, "no mask", None]
+    kid = keys(1).kid
+    foreign = ["e" * 64, "00000000:" + "a" * 64, f"{kid}:{'A' * 64}", f"{kid}:no mask", "no mask", None]
     with empty_warehouse.connect() as owner:
         owner.execute(table() + "; alter table public.user_logins owner to pipeline")
     for mask in foreign:
@@ -211,7 +213,7 @@ def test_a_trigger_that_discards_the_update_is_named(loaded, keys):
     )
     keys(2)
     rotation.switch_masking_key()
-    with pytest.raises(FailedCheck, match=r"180 rows of public.user_logins, .*\(a trigger discards them"):
+    with pytest.raises(FailedCheck, match=r"180 rows of public.user_logins, .*\(a trigger keeps the old ones"):
         rotation.rewrap_user_logins()
 
 
@@ -321,3 +323,94 @@ def test_a_rotation_beside_all_else_leaves_no_older_mask_and_splits_no_group(loa
         "select count(*) from login_etl.history where unbalanced_batches is not null"
     ).fetchall()
     assert unbalanced == 0
+
+
+def test_a_trigger_that_puts_old_masks_back_is_named(loaded, keys):
+    """It lets each update count, so that the number of rows that are left is what tells."""
+    loaded.execute(
+        "create function back() returns trigger language plpgsql as "
+        "'begin new.masked_ip = old.masked_ip; return new; end';"
+        "create trigger back before update on public.user_logins for each row execute function back()"
+    )
+    keys(2)
+    rotation.switch_masking_key()
+    with pytest.raises(FailedCheck, match=r"180 rows of public.user_logins, .*\(a trigger keeps the old ones"):
+        rotation.rewrap_user_logins()
+
+
+@pytest.mark.parametrize(
+    "act", ["drop table public.user_logins_{month}", "alter table public.user_logins detach partition {last}"]
+)
+def test_a_month_that_is_dropped_meanwhile_is_none_of_it(loaded, keys, monkeypatch, act):
+    listed = steps.leaf_tables
+
+    def dropped_after_it_is_listed(connection):
+        tables = listed(connection)
+        names = [name for _, name, _ in tables if re.search(r"\d$", name)]
+        if len(tables) == there:
+            partition = act.format(month=f"{NOW:%Y_%m}", last=f"public.{names[-1]}")
+            connection.execute(partition.encode())
+        return tables
+
+    new = keys(2)
+    there = len(listed(loaded))
+    rotation.switch_masking_key()
+    rotation.rewrap_staging()
+    monkeypatch.setattr(steps, "leaf_tables", dropped_after_it_is_listed)
+    rotation.rewrap_user_logins()
+    rotation.reseal_rejected_bodies()
+    assert kids(loaded)["public.user_logins"] == {new.kid}
+
+
+def test_old_rows_that_move_meanwhile_are_found(loaded, keys, monkeypatch):
+    """The maintenance gives the rows of the default partition a month, behind the back of a pass."""
+    listed = steps.leaf_tables
+    moved = []
+
+    def moved_after_it_is_listed(connection):
+        tables = listed(connection)
+        if not moved:
+            moved.append(empty_default_partition(connection, months=3))
+        return tables
+
+    new = keys(2)
+    rotation.switch_masking_key()
+    rotation.rewrap_staging()
+    monkeypatch.setattr(steps, "leaf_tables", moved_after_it_is_listed)
+    assert rotation.rewrap_user_logins() == 180
+    assert "rows moved" in str(moved)
+    rotation.reseal_rejected_bodies()
+    all_under(loaded, new)
+
+
+def test_rights_that_a_rotation_lacks_are_named_before_anything_is_changed(loaded, local, keys):
+    with local.connect() as owner:
+        owner.execute("revoke temporary on database warehouse from public, pipeline")
+        owner.execute("alter table public.user_logins_default owner to postgres")
+    keys(2)
+    for step in (rotation.plan_rotation, rotation.switch_masking_key):
+        with pytest.raises(SetupError, match="run, as their owner: ") as caught:
+            step()
+    assert masking(loaded).kid == keys(1).kid
+    with local.connect() as owner:
+        owner.execute(str(caught.value).split("run, as their owner: ")[1].encode())
+    keys(2)
+    assert rotation.plan_rotation() is True
+    rotate()
+    all_under(loaded, keys(2))
+
+
+def test_a_step_without_the_switch_switches_nothing(loaded, keys):
+    loaded.execute("truncate login_etl.masking")  # as after the migration that brought it
+    old = keys(1)
+    keys(2)
+    assert rotation.rewrap_staging() == 0
+    assert masking(loaded) == Masking(old.kid, is_complete=True)
+
+
+def test_a_switch_does_not_keep_drains_waiting(loaded, local, keys):
+    with local.connect(user="pipeline") as slow, slow.transaction():
+        pass_fence(slow)
+        keys(2)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            rotation.switch_masking_key()

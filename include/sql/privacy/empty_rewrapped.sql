@@ -1,1 +1,1 @@
-truncate rewrapped
+truncate pg_temp.rewrapped

@@ -97,11 +97,19 @@ def states(project):
         return [state for (state,) in metadata.execute("select state from dag_run order by id").fetchall()]
 
 
+def wait_until_a_task_runs(project):
+    log, deadline = project / ".sandbox" / "airflow" / "dags-test.log", time.monotonic() + 120
+    while not log.exists() or "check_setup" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    log.unlink()
+
+
 def test_a_run_that_is_interrupted_or_killed_blocks_no_other(project):
     process, terminal = start(project, "run", "EVENTS=10")
     read_until(terminal, "Sending")
     read_until(terminal, "Running")
-    time.sleep(8)  # until its first task runs
+    wait_until_a_task_runs(project)
     os.killpg(process.pid, signal.SIGINT)  # what a terminal's Ctrl-C sends
     read_until(terminal, "Stopped")
     process.wait(60)
@@ -109,7 +117,7 @@ def test_a_run_that_is_interrupted_or_killed_blocks_no_other(project):
 
     process, terminal = start(project, "run", "EVENTS=10")
     read_until(terminal, "Running")
-    time.sleep(8)
+    wait_until_a_task_runs(project)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait(60)
     done = make(project, "-s", "env")

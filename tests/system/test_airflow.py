@@ -183,7 +183,11 @@ def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environm
     code, output = run_dag(environment, "maintain_user_logins")
     assert code == 0, output[-5000:]
     assert "forgot the bodies of 1 messages" in output
-    assert re.search(r"drop_staging_days +old days +none\n *forget_rejected_bodies +bodies +1 forgotten\n", output)
+    assert re.search(
+        r"drop_staging_days +old days +none\n *drop_login_months +old months +kept .*\n"
+        r" *forget_rejected_bodies +bodies +1 forgotten\n",
+        output,
+    )
     assert re.search(r"public.user_logins +6 ", output)  # last, this and three more months; the default one
     places = everywhere(local, environment) | {"the output": output.encode()}
     assert leaks(places, [*ADDRESSES, DEVICE, local.masking_key()]) == []
@@ -193,7 +197,11 @@ def test_a_part_of_the_maintenance_that_fails_stops_no_other_and_is_not_hidden(e
     code, output = run_dag(environment | {"AIRFLOW_VAR_USER_LOGINS_KEEP_STAGING_DAYS": "0"}, "maintain_user_logins")
     assert code != 0
     assert "variable user_logins_keep_staging_days is not a number of days from 1 to 3,650" in output
-    assert re.search(r"drop_staging_days +failed: see its log\n *forget_rejected_bodies +bodies +0 forgotten\n", output)
+    assert re.search(
+        r"drop_staging_days +failed: see its log\n *drop_login_months .*\n"
+        r" *forget_rejected_bodies +bodies +0 forgotten\n",
+        output,
+    )
 
 
 def test_an_empty_queue_is_waited_for_and_leftovers_are_merged(warehouse, local, environment, sqs, queue_url):

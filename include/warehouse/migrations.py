@@ -1,7 +1,8 @@
 """Numbered SQL migrations: each is applied once, with its ledger row, in one transaction, and never edited.
 
-The ledger keeps the SHA-256 of each file as it was applied, and where another one lies there now, the run stops. Of
-what was applied before 0008, which brought the checksums, it keeps that of the files as they were then.
+A ledger is the table `schema_migrations` of a schema: `login_etl` has ours, `privacy` that of what a DBA installs. It
+the SHA-256 of each file as it was applied, and where another one lies there now, the run stops. Of what was applied to
+`login_etl` before 0008, which brought the checksums, it keeps that of the files as they were then.
 """
 
 from __future__ import annotations
@@ -61,18 +62,21 @@ def migrate(connection: psycopg.Connection, folder: Path = MIGRATIONS) -> list[s
                 continue
             with raising_setup_errors(f"migration {migration.name}.sql", fix):
                 connection.execute(migration.statements)
-                _record(connection, migration, migrations)
+                record(connection, migration, migrations)
         applied.append(migration.name)
     return applied
 
 
-def pending(connection: psycopg.Connection, migrations: Sequence[Migration]) -> list[Migration]:
-    """Those that the ledger does not hold, in order; SetupError where it holds one of another text."""
+def pending(
+    connection: psycopg.Connection, migrations: Sequence[Migration], schema: str = "login_etl"
+) -> list[Migration]:
+    """Those that the schema's ledger does not hold, in order; SetupError where it holds one of another text."""
     ledger: dict[int, str | None] = {}
     with transaction(connection):
-        [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger")).fetchall()
+        [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger"), {"schema": schema}).fetchall()
         if has_ledger:
-            ledger = dict(connection.execute(statement("warehouse/applied_migrations")).fetchall())
+            applied = statement("warehouse/applied_migrations").format(schema=sql.Identifier(schema))
+            ledger = dict(connection.execute(applied).fetchall())
     for migration in migrations:
         if ledger.get(migration.version) not in (None, migration.checksum):
             raise SetupError(
@@ -82,13 +86,17 @@ def pending(connection: psycopg.Connection, migrations: Sequence[Migration]) -> 
     return [migration for migration in migrations if migration.version not in ledger]
 
 
-def _record(connection: psycopg.Connection, migration: Migration, migrations: Sequence[Migration]) -> None:
+def record(
+    connection: psycopg.Connection, migration: Migration, migrations: Sequence[Migration], schema: str = "login_etl"
+) -> None:
     """The migration's ledger row; and the checksums that the ledger lacks, once it can hold them."""
-    connection.execute(statement("warehouse/record_migration"), {"version": migration.version, "name": migration.name})
-    [(has_checksums,)] = connection.execute(statement("warehouse/has_checksums")).fetchall()
+    ledger = {"schema": sql.Identifier(schema)}
+    row = {"version": migration.version, "name": migration.name}
+    connection.execute(statement("warehouse/record_migration").format(**ledger), row)
+    [(has_checksums,)] = connection.execute(statement("warehouse/has_checksums"), {"schema": schema}).fetchall()
     if has_checksums:
         connection.execute(
-            statement("warehouse/record_checksums"),
+            statement("warehouse/record_checksums").format(**ledger),
             {
                 "versions": [each.version for each in migrations],
                 "checksums": [each.checksum for each in migrations],

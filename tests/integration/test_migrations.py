@@ -32,6 +32,7 @@ CHECKSUMS = {
     "0016_masking": "7a47077dc3dfd17c39833045c68489e9b372626e1536d2e93702b31995135048",
     "0017_view_comments": "e8f33af8fdf491bad6fea5b13fb9d9655ebd96ac11d23180c451d4a881fa7d09",
     "0018_logins": "56c0c533c15f9089e924b1b7f723121f7e2c0f3e08c7e379e760d28be92e2bd5",
+    "0019_erased_users": "e02fb02e3dee85d99802b9cdb85a0afacefba93686686ea7c94d6cd622da5882",
 }
 NAMES = list(CHECKSUMS)
 

@@ -56,16 +56,23 @@ IN_A_RUN = {
     "batches/staged_range": {},
     "batches/unmerged_batches": {},
     "privacy/used_kids": {},
+    "privacy/forget_bodies": {"message_ids": [UUID(int=1)]},
+    "privacy/tombstones": {"masks": ["m"]},
 }  # fmt: skip
 # Of the catalogue, of locks, of the ledger, of the few rebuilds and refused rows; copies, which read nothing; and the
-# default partition, which is read whole. Of a rotation, which reads all.
+# default partition, which is read whole. Of a rotation or an
+# erasure, which read all; and of schema privacy.
 OTHERS = {
     "privacy/apply_rewrapped", "privacy/batches_to_rewrap", "privacy/begin_masking", "privacy/bodies_to_reseal",
     "privacy/claim_batch_to_rewrap", "privacy/complete_masking", "privacy/copy_rewrapped", "privacy/count_kids",
     "privacy/empty_rewrapped", "privacy/leaf_tables", "privacy/make_rewrapped", "privacy/masking", "privacy/old_masks",
     "privacy/missing_rotation_rights", "warehouse/show_all_rows",
     "privacy/old_rows", "privacy/record_dropped_batches", "privacy/record_kid", "privacy/record_reseal",
-    "privacy/switch_masking", "warehouse/pass_fence",
+    "privacy/switch_masking", "warehouse/pass_fence", "privacy/all_tombstones", "privacy/ask_erasure",
+    "privacy/begin_install", "privacy/end_install", "privacy/end_tombstones", "privacy/erase", "privacy/erase_rows",
+    "privacy/forbidden_nulls", "privacy/let_analysts_read", "privacy/note", "privacy/raise_tombstones",
+    "privacy/rewrap_tombstones", "privacy/rows_of_user", "privacy/standing", "privacy/trail", "privacy/trail_head",
+    "privacy/waiting_erasures",
     "batches/begin_rebuild",
     "batches/check_constraints_now", "batches/copy_logins", "batches/end_rebuild",
     "batches/has_triggers", "batches/rebuilt_by_run", "batches/record_late_merge", "batches/record_rebuild",

@@ -1,11 +1,6 @@
 """What a run and the maintenance ask of Postgres, asked of the versions that this machine has besides the sandbox's."""
 
-import os
-import pwd
-import subprocess
-import tempfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import psycopg
@@ -23,34 +18,17 @@ from include.warehouse.retention import drop_staging_days
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_adoption import table
 from tests.support.merging import REBUILD, merge
+from tests.support.postgres_versions import VERSIONS, postgres
 
-SERVERS = {path.parent.name: path for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))}
 NOW = datetime.now(UTC)
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 
 
-@pytest.fixture(params=SERVERS or [pytest.param("", marks=pytest.mark.skip("no postgresql-* is installed (Debian)"))])
+@pytest.fixture(params=VERSIONS)
 def connection(request):
-    """A connection to a new server of this version, on a Unix socket."""
-    programs = SERVERS[request.param]
-    user = {}
-    with tempfile.TemporaryDirectory() as folder:
-        if os.geteuid() == 0:  # as which no Postgres runs
-            nobody = pwd.getpwnam("nobody")
-            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
-            user = {"user": nobody.pw_uid, "group": nobody.pw_gid}
-        data = Path(folder) / "data"
-        initdb = ["initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-locale"]
-        options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-        start = ["pg_ctl", "-w", "-D", str(data), "-o", options, "-l", f"{folder}/log", "start"]
-        for program, *arguments in (initdb, start):
-            subprocess.run([programs / program, *arguments], check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
-        try:
-            with psycopg.connect(f"host={folder} user=postgres dbname=postgres", autocommit=True) as connection:
-                yield connection
-        finally:
-            stop = [programs / "pg_ctl", "-w", "-m", "fast", "-D", str(data), "stop"]
-            subprocess.run(stop, check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
+    """A connection to a new server of this version."""
+    with postgres(request.param) as host, psycopg.connect(host=host, user="postgres", autocommit=True) as connection:
+        yield connection
 
 
 def load(connection, keyring, days_ago=0):

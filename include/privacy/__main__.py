@@ -1,0 +1,93 @@
+"""What people do with personal data, outside of Airflow: `python -m include.privacy COMMAND`.
+
+It connects as libpq does, by PGHOST, PGDATABASE, PGUSER, PGSERVICE and ~/.pgpass: with a login of the person's own.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+
+import psycopg
+
+from include.failures import SetupError
+from include.privacy.erasures import ask_erasure
+from include.privacy.install import INSTALL, install, script
+from include.privacy.trail import BrokenTrail, read_anchor, verify
+from include.warehouse.errors import text_of
+
+WELL = {"queued", "already queued"}
+
+
+def install_schema(arguments: argparse.Namespace) -> None:
+    """Install or upgrade schema privacy; for a DBA who may create roles and schemas."""
+    if arguments.print:
+        print(script(login=arguments.login))
+        return
+    with _connect() as connection:
+        applied = install(connection, login=arguments.login)
+    print(f"schema privacy: {', '.join(applied) or 'nothing new'}; {arguments.login} may use it")
+
+
+def erase(arguments: argparse.Namespace) -> None:
+    """Ask for people to be forgotten, whose user ids are read from the terminal or from stdin, one a line."""
+    verdicts: Counter[str] = Counter()
+    with _connect() as connection:
+        for user_id in _user_ids():
+            verdicts[ask_erasure(connection, case_number=arguments.case, user_id=user_id)] += 1
+    print(", ".join(f"{number} {verdict}" for verdict, number in verdicts.items()) or "no user id was given")
+    if not verdicts or verdicts.keys() - WELL:
+        sys.exit(1)
+    print("the DAG erase_users forgets them: trigger it, first as the dry run that it is by default")
+
+
+def verify_trail(arguments: argparse.Namespace) -> None:
+    """Check that no entry of the trail was changed; for an auditor."""
+    with _connect() as connection:
+        head = verify(connection, [read_anchor(text) for text in arguments.anchor])
+    anchored = "" if arguments.anchor else "; no anchor was given"
+    print(f"whole: {head.seq} entries, each as it was written{anchored}")
+    print(f"anchor: {head}")
+
+
+def _user_ids() -> Iterator[str]:
+    """What is typed until an empty line, or the lines of stdin that are not empty. Others can see arguments."""
+    if sys.stdin.isatty():
+        while user_id := input("user id (an empty line ends): "):
+            yield user_id
+    else:
+        yield from filter(None, sys.stdin.read().splitlines())
+
+
+def _connect() -> psycopg.Connection:
+    return psycopg.connect(autocommit=True, prepare_threshold=None, application_name="include.privacy")
+
+
+def main() -> None:
+    """Parse the command line and run one command; what is wrong is one sentence, and the exit code is 1."""
+    parser = argparse.ArgumentParser(prog="python -m include.privacy", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, command in {"install": install_schema, "erase": erase, "verify": verify_trail}.items():
+        sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        sub.set_defaults(command=command)
+        if command is install_schema:
+            sub.add_argument("--login", default="pipeline", help="the login of connection warehouse (pipeline)")
+            sub.add_argument("--print", action="store_true", help="print the SQL, and run nothing")
+        if command is erase:
+            sub.add_argument("--case", required=True, help="the number of the case, by which it is found again")
+        if command is verify_trail:
+            sub.add_argument("--anchor", action="append", default=[], metavar="SEQ:HASH", help="printed before")
+    arguments = parser.parse_args()
+    try:
+        arguments.command(arguments)
+    except (SetupError, BrokenTrail) as error:
+        sys.exit(str(error))
+    except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
+        sys.exit(f"schema privacy is not installed in this database: {INSTALL}")
+    except psycopg.errors.InsufficientPrivilege as error:
+        sys.exit(f"{text_of(error)}: use a login that may; docs/privacy.md says who may do what")
+    except psycopg.Error as error:
+        sys.exit(text_of(error))
+
+
+main()

@@ -1,0 +1,1 @@
+select user_mask from login_etl.erased_users

@@ -1,0 +1,1 @@
+select privacy.erase(%(erasure_id)s, %(counts)s::jsonb)

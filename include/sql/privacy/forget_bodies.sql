@@ -1,0 +1,1 @@
+update login_etl.rejected_messages set sealed_body = null where message_id = any(%(message_ids)s)

@@ -1,0 +1,1 @@
+select privacy.note(%(event)s, %(counts)s::jsonb)

@@ -1,0 +1,1 @@
+select seq, entry, hash from privacy.audit where seq <= %(seq)s order by seq

@@ -1,0 +1,389 @@
+"""Schema `privacy`: who may do what, as the real roles; the trail, changed and rewritten; and who may not use it."""
+
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from include.failures import SetupError
+from include.privacy.erasures import ask_erasure
+from include.privacy.install import MIGRATIONS, check_privacy, install, let_analysts_read, script
+from include.privacy.trail import Anchor, BrokenTrail, head, note, read_anchor, verify
+from include.warehouse.setup import prepare_warehouse
+from include.warehouse.transactions import transaction
+from sandbox.servers import PSQL
+from tests.support.postgres_versions import VERSIONS, postgres
+from tests.support.privacy import PEOPLE, as_dba, install_privacy, login
+
+PROJECT = Path(__file__).parents[2]
+NAMES = [path.stem for path in sorted(MIGRATIONS.glob("*.sql"))]
+COUNTS = {"in_use": "0123abcd", "resealed": 1}
+
+
+@pytest.fixture
+def host(local):
+    as_dba(local.postgres)
+    assert install_privacy(local.postgres) == NAMES
+    with login(local.postgres, "pipeline") as warehouse:
+        prepare_warehouse(warehouse)
+    return local.postgres
+
+
+def attempt(connection, query):
+    """What becomes of a statement: its rows, `done`, or the name of the error; nothing of it stays."""
+    try:
+        with connection.transaction(force_rollback=True):
+            cursor = connection.execute(query)
+            return cursor.fetchall() if cursor.description else "done"
+    except psycopg.Error as error:
+        return type(error).__name__
+
+
+DENIED = "InsufficientPrivilege"
+NOTE = "select privacy.note('masks under one key', '{\"rows\": 1}')"
+ASK = "select privacy.ask_erasure('C-1', 'a user')"
+ERASE = "select privacy.erase(1, '{\"rows\": 1}')"
+TABLES = ("audit", "audit_head", "erasures", "schema_migrations")
+CHANGES = [
+    *(f"delete from privacy.{table}" for table in TABLES),
+    *(f"truncate privacy.{table}" for table in TABLES),
+    *(f"drop table privacy.{table}" for table in TABLES),
+    *(f"alter table privacy.{table} add column more text" for table in TABLES),
+    "update privacy.audit set entry = '{}'",
+    "update privacy.audit_head set seq = 0",
+    "update privacy.erasures set user_id = 'another'",
+    "insert into privacy.audit values (1, '{}', '')",
+    "insert into privacy.erasures (case_number, user_id, asked_by) values ('C', 'u', 'me')",
+    "drop schema privacy cascade",
+    "create table privacy.mine ()",
+    "create or replace function privacy.append(event text, details jsonb) returns void language sql as ''",
+    "select privacy.append('made up', '{}')",
+    "grant privacy_owner to current_user",
+    "set role privacy_owner",
+    "set session_replication_role = replica",
+]
+READS = {table: f"select count(*) from privacy.{table}" for table in TABLES}
+WHO = "select user_id from privacy.erasures"
+CASES = "select case_number, counts from privacy.erasures"
+LOGINS = "select count(*) from login_etl.logins"
+BEHIND = [
+    "select count(*) from public.user_logins",
+    "select count(*) from login_etl.staging_logins",
+    "select count(*) from login_etl.rejected_messages",
+    "select count(*) from login_etl.erased_users",
+    "select count(*) from login_etl.masking",
+    "delete from login_etl.logins",
+]
+NOUGHT = [(0,)]
+RIGHTS = [
+    *(("pipeline", change, DENIED) for change in CHANGES),
+    ("pipeline", READS["audit"], DENIED),
+    ("pipeline", READS["audit_head"], [(1,)]),
+    ("pipeline", READS["erasures"], NOUGHT),
+    ("pipeline", WHO, []),
+    ("pipeline", NOTE, [("noted",)]),
+    ("pipeline", ASK, DENIED),
+    ("pipeline", ERASE, [("not in the queue",)]),
+    *(("olga", change, DENIED) for change in (*CHANGES, *BEHIND, NOTE, ERASE, WHO, READS["audit"], LOGINS)),
+    ("olga", ASK, [("queued",)]),
+    ("olga", CASES, []),
+    *(("uwe", change, DENIED) for change in (*CHANGES, *BEHIND, NOTE, ASK, ERASE, WHO, LOGINS)),
+    ("uwe", READS["audit"], NOUGHT),
+    ("uwe", READS["audit_head"], [(1,)]),
+    ("uwe", CASES, []),
+    *(("ann", change, DENIED) for change in (*CHANGES, *BEHIND, NOTE, ASK, ERASE, WHO, CASES, *READS.values())),
+    ("ann", LOGINS, NOUGHT),
+    *(("stranger", change, DENIED) for change in (*CHANGES, *BEHIND, NOTE, ASK, ERASE, *READS.values(), LOGINS)),
+    # The DBA owns nothing of it, but could make himself a member of the owner: only an anchor shows that.
+    *(("dba", query, DENIED) for query in (*CHANGES[:-3], NOTE, ASK, ERASE, WHO, *READS.values())),
+    ("dba", "grant privacy_owner to current_user", "done"),
+]
+
+
+def check_rights(host):
+    """Each statement as each role has the verdict of the table."""
+    found = []
+    for role in ("pipeline", *PEOPLE, "stranger", "dba"):
+        with login(host, role) as connection:
+            found += [(role, query, attempt(connection, query)) for who, query, _ in RIGHTS if who == role]
+    assert sorted(map(str, found)) == sorted(map(str, RIGHTS))
+
+
+def test_who_may_do_what(host):
+    with login(host, "pipeline") as warehouse:
+        let = "select has_table_privilege('privacy_analyst', 'login_etl.logins', 'select')"
+        assert warehouse.execute(let).fetchone() == (False,)  # this DBA does not own the view
+        let_analysts_read(warehouse)
+        assert warehouse.execute(let).fetchone() == (True,)
+    check_rights(host)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_who_may_do_what_in_an_older_postgres(version):
+    with postgres(version) as host:
+        as_dba(host)
+        install_privacy(host)
+        with login(host, "pipeline") as warehouse:
+            prepare_warehouse(warehouse)
+            let_analysts_read(warehouse)
+        check_rights(host)
+
+
+def test_an_owner_of_the_view_lets_analysts_read_when_it_installs(local):
+    as_dba(local.postgres)
+    with login(local.postgres, "pipeline") as warehouse:
+        prepare_warehouse(warehouse)
+    with local.connect() as owner:
+        install(owner, login="pipeline")
+        let = "select has_table_privilege('privacy_analyst', 'login_etl.logins', 'select')"
+        assert owner.execute(let).fetchone() == (True,)
+
+
+def test_it_is_installed_once_and_what_is_printed_is_the_same(local, host):
+    everything = """
+    select relname, attname, atttypid::regtype::text, attnotnull, relacl::text, attacl::text,
+        obj_description(pg_class.oid), col_description(pg_class.oid, attnum)
+    from pg_class inner join pg_attribute on attrelid = pg_class.oid
+    where relnamespace = 'privacy'::regnamespace and attnum > 0
+    union all
+    select proname, prosrc, prorettype::regtype::text, prosecdef, proacl::text, proconfig::text, '', ''
+    from pg_proc where pronamespace = 'privacy'::regnamespace
+    order by 1, 2
+    """
+    with login(host, "dba") as dba:
+        assert install(dba, login="pipeline") == []
+        installed = dba.execute(everything).fetchall()
+        members = "select count(*) from pg_auth_members where roleid = 'privacy_owner'::regrole and set_option"
+        assert dba.execute(members).fetchone() == (0,)
+    assert {comment for *_, comment in installed} >= {"Number, without gaps"}
+    assert all(comment is not None for *_, comment in installed if "audit" in _[0] and not _[0].endswith("pkey"))
+    as_dba(host)
+    environment = os.environ | local.libpq_environment("dba")
+    command = [PSQL, "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
+    subprocess.run(command, input=script(login="pipeline"), env=environment, check=True, text=True)
+    with login(host, "dba") as dba:
+        assert install(dba, login="pipeline") == []
+        assert dba.execute(everything).fetchall() == installed
+
+
+def test_who_cannot_install_it_is_told_why(local, host):
+    with login(host, "pipeline") as warehouse:
+        with pytest.raises(SetupError, match="is the pipeline's own login, which must not own the trail"):
+            install(warehouse, login="pipeline")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            install(warehouse, login="olga")
+    with login(host, "dba") as dba, pytest.raises(SetupError, match="there is no role nobody_here: give the login"):
+        install(dba, login="nobody_here")
+
+
+def test_who_cannot_use_it_is_told_why_in_one_sentence(local, warehouse):
+    def fault(connection):
+        with pytest.raises(SetupError, match=r"^connection warehouse: erasure needs") as caught:
+            check_privacy(connection, needed_by="erasure")
+        return str(caught.value).removeprefix("connection warehouse: erasure needs schema privacy: ")
+
+    assert fault(warehouse) == "it is not installed: let a DBA run: python -m include.privacy install"
+    as_dba(local.postgres)
+    install_privacy(local.postgres)
+    with local.connect() as superuser:
+        assert fault(superuser).startswith("postgres is a superuser, who could rewrite the trail: use a role with")
+        with login(local.postgres, "stranger") as stranger:
+            assert fault(stranger).endswith("install --login stranger")
+        with login(local.postgres, "pipeline") as pipeline:
+            check_privacy(pipeline, needed_by="erasure")
+            superuser.execute("grant privacy_owner to pipeline")
+            assert fault(pipeline) == "pipeline is a member of its owner: run: revoke privacy_owner from pipeline"
+            superuser.execute("revoke privacy_owner from pipeline")
+            superuser.execute("delete from privacy.schema_migrations where version = 2")
+            assert fault(pipeline).startswith("it lacks 0002_erasures: let a DBA run")
+            superuser.execute("update privacy.schema_migrations set sha256 = 'x'")
+            with pytest.raises(SetupError, match=r"0001_trail.sql is not the file that this database was set up with"):
+                check_privacy(pipeline, needed_by="erasure")
+
+
+def test_without_it_a_note_is_only_logged(warehouse, caplog):
+    caplog.set_level("INFO")
+    with transaction(warehouse):
+        note(warehouse, "masks under one key", COUNTS)
+    assert "masks under one key: {'in_use': '0123abcd', 'resealed': 1}; this log is the only trail" in caplog.text
+
+
+def entries(connection):
+    return [json.loads(entry) for (entry,) in connection.execute("select entry from privacy.audit order by seq")]
+
+
+def test_refusals_are_in_the_trail_and_nothing_personal_is(host):
+    with login(host, "olga") as officer:
+        assert ask_erasure(officer, case_number="C-1", user_id="424cdd21") == "queued"
+        assert ask_erasure(officer, case_number="C-2", user_id="424cdd21") == "already queued"
+        assert ask_erasure(officer, case_number="a\nb", user_id="424cdd21") == "not a case number"
+        assert ask_erasure(officer, case_number="C-3", user_id="u" * 129) == "not a user id"
+    with login(host, "pipeline") as warehouse:
+        for counts in (
+            {"user": 1},
+            {"rows": "192.0.2.1"},
+            {"rows": -1},
+            {"rows": [1]},
+            {"rows": None},
+            {"rows": 10**16},
+            {"in_use": "0123abcd\n"},
+            [],
+            "x",
+            None,
+        ):
+            for function in ("note('masks under one key', %s)", "erase(1, %s)"):
+                [(verdict,)] = warehouse.execute(f"select privacy.{function}", [json.dumps(counts)]).fetchall()
+                assert verdict in ("not a note", "not counts")
+        assert warehouse.execute("select privacy.note('erased', '{}')").fetchone() == ("not a note",)
+        assert warehouse.execute("select privacy.note(null, null)").fetchone() == ("not a note",)
+        note(warehouse, "masks under one key", COUNTS)
+        assert warehouse.execute("select privacy.erase(1, '{\"user_logins\": 2}')").fetchone() == ("erased",)
+        assert warehouse.execute("select privacy.erase(1, '{\"user_logins\": 2}')").fetchone() == ("not in the queue",)
+        assert warehouse.execute(WHO).fetchall() == [(None,)]
+    with login(host, "uwe") as auditor:
+        trail = entries(auditor)
+        assert verify(auditor) == head(auditor)
+        assert auditor.execute("select counts from privacy.erasures").fetchall() == [({"user_logins": 2},)]
+    assert [(entry["by"], entry["event"]) for entry in trail[:4]] == [
+        ("olga", "erasure asked"),
+        ("olga", "erasure asked again"),
+        ("olga", "erasure refused"),
+        ("olga", "erasure refused"),
+    ]
+    assert [entry["event"] for entry in trail[4:26]] == ["note refused"] * 22
+    assert [entry["event"] for entry in trail[26:]] == ["masks under one key", "erased", "note refused"]
+    assert trail[27]["details"] == {"case": "C-1", "counts": {"user_logins": 2}, "erasure": 1}
+    assert not any(value in json.dumps(trail) for value in ("424cdd21", "192.0.2.1", "uuu"))
+    assert {tuple(sorted(entry)) for entry in trail} == {("at", "by", "details", "event")}
+
+
+BACK = "update privacy.audit_head set (seq, hash) = (select seq, hash from privacy.audit where seq = 20)"
+
+
+@pytest.fixture
+def written(host):
+    """A trail of twenty entries, of several at once, some of whom roll back; a connection as a superuser."""
+
+    def write(number):
+        with login(host, "pipeline") as warehouse:
+            for step in range(5):
+                with warehouse.transaction(force_rollback=step % 2 == 1):
+                    note(warehouse, "masks under one key", COUNTS | {"rows": number * 10 + step})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    with login(host, "postgres") as superuser:
+        yield superuser
+
+
+def test_several_at_once_leave_no_gap_and_no_fork(written):
+    assert verify(written).seq == 24
+    assert {entry["details"]["rows"] for entry in entries(written)} == {
+        number * 10 + step for number in range(8) for step in (0, 2, 4)
+    }
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ("update privacy.audit set entry = replace(entry, 'rows', 'sowr') where seq = 5", "broken at 5: the entry is"),
+        ("update privacy.audit set hash = sha256(hash) where seq = 5", "broken at 5: the entry is not the one"),
+        ("delete from privacy.audit where seq = 5", "broken at 5: there is no such entry"),
+        ("delete from privacy.audit where seq = 1", "broken at 1: there is no such entry"),
+        ("delete from privacy.audit where seq = 24", "broken at 24: the trail ends there, but its head is 24:"),
+        ("update privacy.audit_head set hash = sha256(hash)", "broken at 25: the trail ends there"),
+        ("update privacy.audit_head set seq = 23", "entry 24, which was anchored, is gone: the trail ends at 23"),
+        (
+            f"delete from privacy.audit where seq > 20; {BACK}",
+            "entry 24, which was anchored, is gone: the trail ends at 20",
+        ),
+    ],
+)
+def test_a_change_is_found(written, change, found):
+    anchor = head(written)
+    assert verify(written, [anchor, Anchor(0, "00" * 32)]) == anchor
+    written.execute(change)
+    with pytest.raises(BrokenTrail, match=found):
+        verify(written, [anchor])
+
+
+def test_a_trail_that_was_computed_anew_is_found_by_an_anchor_only(written):
+    first = Anchor(1, written.execute("select encode(hash, 'hex') from privacy.audit where seq = 1").fetchone()[0])
+    anchor = head(written)
+    previous = bytes(32)
+    for seq, entry in written.execute("select seq, entry from privacy.audit order by seq").fetchall():
+        made_up = entry.replace("rows", "sowr") if seq > 1 else entry
+        previous = sha256(previous + f"{seq} {made_up}".encode()).digest()
+        written.execute("update privacy.audit set entry = %s, hash = %s where seq = %s", [made_up, previous, seq])
+    written.execute("update privacy.audit_head set hash = %s", [previous])
+    assert verify(written, [first]).seq == 24
+    with pytest.raises(BrokenTrail, match="entry 24 is not the one that was anchored: the trail was rewritten"):
+        verify(written, [first, anchor])
+    assert read_anchor(f" {anchor}\n") == anchor
+    for text in ("", "24", f"{anchor}0", "-1:" + "0" * 64, str(anchor).upper()):
+        with pytest.raises(SetupError, match="an anchor is a number, a colon, and 64 hex digits"):
+            read_anchor(text)
+
+
+def test_who_keeps_the_head_locked_is_not_waited_for_long(host):
+    with login(host, "postgres") as superuser, login(host, "pipeline") as warehouse, superuser.transaction():
+        superuser.execute("select from privacy.audit_head for update")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            note(warehouse, "masks under one key", COUNTS)
+
+
+def run(local, user, *arguments, given=""):
+    command = [sys.executable, "-m", "include.privacy", *arguments]
+    environment = os.environ | local.libpq_environment(user)
+    done = subprocess.run(
+        command, cwd=PROJECT, env=environment, input=given, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, (done.stdout + done.stderr).strip()
+
+
+def test_the_command_line(local, host):
+    assert run(local, "dba", "install") == (0, "schema privacy: nothing new; pipeline may use it")
+    assert run(local, "dba", "install", "--print") == (0, script(login="pipeline"))
+    code, said = run(local, "pipeline", "install", "--login", "stranger")
+    assert (code, said) == (1, f'permission denied to grant role "privacy_owner": {MAY}')
+    code, said = run(local, "olga", "erase", "--case", "C-1", given="a user\r\nanother\n\na user\n")
+    assert (code, said.splitlines()[0]) == (0, "2 queued, 1 already queued")
+    assert run(local, "olga", "erase", "--case", "a b", given="u\n") == (1, "1 not a case number")
+    assert run(local, "olga", "erase", "--case", "C-1") == (1, "no user id was given")
+    assert run(local, "uwe", "erase", "--case", "C-1", given="u") == (
+        1,
+        f"permission denied for function ask_erasure: {MAY}",
+    )
+    code, said = run(local, "uwe", "verify")
+    assert (code, said.splitlines()[0]) == (0, "whole: 4 entries, each as it was written; no anchor was given")
+    anchor = said.splitlines()[1].removeprefix("anchor: ")
+    assert run(local, "uwe", "verify", "--anchor", anchor)[0] == 0
+    assert run(local, "uwe", "verify", "--anchor", anchor, "--anchor", "1:" + "0" * 64) == (
+        1,
+        "entry 1 is not the one that was anchored: the trail was rewritten",
+    )
+    assert run(local, "ann", "verify") == (1, f"permission denied for schema privacy: {MAY}")
+    with login(host, "pipeline") as warehouse:
+        assert warehouse.execute("select user_id from privacy.erasures order by 1").fetchall() == [
+            ("a user",),
+            ("another",),
+        ]
+
+
+MAY = "use a login that may; docs/privacy.md says who may do what"
+
+
+def test_without_the_schema_the_command_line_says_so(local, warehouse):
+    for command in (["verify"], ["erase", "--case", "C"]):
+        code, said = run(local, "pipeline", *command, given="u")
+        assert code == 1
+        assert said == (
+            "schema privacy is not installed in this database: let a DBA run: python -m include.privacy install"
+        )

@@ -40,7 +40,15 @@ def section(bench: Bench) -> Section:
     unmasked = Unmasked([keyring.key(keyring.kid)])
     batch = Batch(1, datetime.now(UTC).date(), keyring.kid, received=len(logins), staged=len(logins), rejected=0)
     rows = [
-        staging_row(batch, message, login, unmasked.mask(login.ip, field="ip"), unmasked) for message, login in logins
+        staging_row(
+            batch,
+            message,
+            login,
+            login.user_id,
+            unmasked.mask(login.ip, field="ip"),
+            unmasked.mask(login.device_id, field="device_id"),
+        )
+        for message, login in logins
     ]
     hook: Any = PostgresHook(WAREHOUSE)
 

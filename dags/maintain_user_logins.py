@@ -15,6 +15,9 @@ large the tables are now.
 * **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
   many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
   `replay_rejected` cannot open them any more.
+* **`privacy_upkeep`** logs the anchor of the trail, by which a later `python -m include.privacy verify` sees whether
+  somebody rewrote it: keep this log where the warehouse's DBA cannot change it. It ends the tombstones of users who
+  were erased 30 days ago.
 
 * **It failed**: nothing is lost; the next run catches up. The error in the log says what to fix.
 * **A table is locked**: the task is retried, and fails when the table stays locked: find the long transaction in
@@ -70,16 +73,22 @@ def maintain_user_logins():
     def forget_rejected_bodies(days):
         return pipeline.forget_rejected_bodies(days=retention(KEEP_REJECTED_DAYS, days))
 
+    @task
+    def privacy_upkeep():
+        return pipeline.privacy_upkeep()
+
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
-    def report(made, days_dropped, months_dropped, forgotten):
+    def report(made, days_dropped, months_dropped, forgotten, privacy):
         dropped = {"drop_staging_days": days_dropped, "drop_login_months": months_dropped}
-        pipeline.report({"make_partitions": made, **dropped, "forget_rejected_bodies": forgotten})
+        kept = {"forget_rejected_bodies": forgotten, "privacy_upkeep": privacy}
+        pipeline.report({"make_partitions": made, **dropped, **kept})
 
     report(
         make_partitions(),
         drop_staging_days(variable(KEEP_STAGING_DAYS, "30")),
         drop_login_months(variable(KEEP_MONTHS)),
         forget_rejected_bodies(variable(KEEP_REJECTED_DAYS, "30")),
+        privacy_upkeep(),
     )
 
 

@@ -77,6 +77,9 @@ REPLAY_FORM = {
 ROTATION_FORM = {
     "dry_run": Param(default=True, type="boolean", description="Only show how much there is to do"),
 }
+ERASURE_FORM = {
+    "dry_run": Param(default=True, type="boolean", description="Only show how much there is of whom, by case"),
+}
 
 
 class Run(Protocol):

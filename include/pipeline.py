@@ -17,6 +17,9 @@ from include.connections import masking_keyring, sqs_client, warehouse_connectio
 from include.events.message import Origin, QueueSource, Run, Source
 from include.params import QUEUE_URL
 from include.privacy.check import check_kids, warn_of_rotation
+from include.privacy.install import fault_of_privacy, let_analysts_read
+from include.privacy.tombstones import end_tombstones
+from include.privacy.trail import head
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog, left_on
 from include.sqs.check import check_queue
@@ -207,6 +210,18 @@ def forget_rejected_bodies(*, days: int) -> dict[str, str]:
             min(days, DAYS_TO_REPLAY),
         )
     return {"bodies": f"{forgotten:,} forgotten" + (f", {soon:,} within a week" if soon else "")} | sealed
+
+
+def privacy_upkeep() -> dict[str, str]:
+    """End old tombstones, let analysts read the view where there is their group, and say where the trail ends."""
+    with warehouse_connection() as warehouse:
+        migrate_warehouse(warehouse)
+        let_analysts_read(warehouse)
+        ended = end_tombstones(warehouse)
+        fault = fault_of_privacy(warehouse)
+        anchor = f"none, because of schema privacy: {fault}" if fault else str(head(warehouse))
+    log.info("anchor of the trail: %s", anchor)
+    return {"tombstones": f"{ended:,} ended", "anchor of the trail": anchor}
 
 
 def report(tasks: Mapping[str, Mapping[str, str] | None]) -> None:

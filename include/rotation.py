@@ -17,30 +17,30 @@ Result = TypeVar("Result")
 
 def plan_rotation() -> bool:
     """Log what there is by key id; whether there is anything to do. Raises SetupError where a rotation would fail."""
-    return _with_keys(rotation.plan_rotation)
+    return with_keys(rotation.plan_rotation)
 
 
 def switch_masking_key() -> dict[str, str]:
     """Let masks be made with the newest key from now on; return which key id was in use before, and which is."""
-    return _with_keys(rotation.switch_masking_key)
+    return with_keys(rotation.switch_masking_key)
 
 
 def rewrap_staging() -> int:
     """Bring the masks in staging under the key in use; return how many rows that were."""
-    return _with_keys(rotation.rewrap_staging)
+    return with_keys(rotation.rewrap_staging)
 
 
 def rewrap_user_logins() -> int:
     """Bring the masks in `user_logins` under the key in use; return how many rows that were."""
-    return _with_keys(rotation.rewrap_user_logins)
+    return with_keys(rotation.rewrap_user_logins)
 
 
 def reseal_rejected_bodies() -> dict[str, int]:
     """Seal rejected bodies under the key in use, and record that nothing of an older key is left; return the counts."""
-    return _with_keys(rotation.reseal_rejected_bodies)
+    return with_keys(rotation.reseal_rejected_bodies)
 
 
-def _with_keys(step: Callable[[psycopg.Connection, Keyring], Result]) -> Result:
+def with_keys(step: Callable[[psycopg.Connection, Keyring], Result]) -> Result:
     """Do a step, once all it needs is there."""
     keyring = masking_keyring()
     with warehouse_connection() as warehouse:

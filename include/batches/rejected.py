@@ -99,7 +99,7 @@ def replay_messages(
         with transaction(connection):
             if not dry_run:
                 take_turn(connection, "login_etl.replay")  # also behind one that has just been killed
-            page = _next_page(connection, selected, last)
+            page = next_page(connection, selected, last)
             if not page:
                 break
             readings = read_page(page, keyring, limit=left)
@@ -172,7 +172,7 @@ def _log_outcomes(outcomes: Counter[Outcome], *, dry_run: bool, stopped: bool) -
         log.warning("stopped at the param limit: raise it, or run again, to load more")
 
 
-def _next_page(connection: psycopg.Connection, selected: Selection, last: RejectedRow | None) -> list[RejectedRow]:
+def next_page(connection: psycopg.Connection, selected: Selection, last: RejectedRow | None) -> list[RejectedRow]:
     """The selected messages behind the last one, in order of rejection; bounded in messages and bytes."""
     with connection.cursor(row_factory=class_row(RejectedRow)) as cursor:
         return cursor.execute(

@@ -27,6 +27,7 @@ from include.failures import SetupError
 from include.privacy.fence import begin_masking, masking, switch_masking
 from include.privacy.masking import Keyring
 from include.privacy.sealing import reseal
+from include.privacy.trail import note
 from include.warehouse.locks import take_turn
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -174,6 +175,7 @@ def reseal_rejected_bodies(connection: psycopg.Connection, keyring: Keyring) -> 
         raise FailedCheck("there are masks of an older key: clear rewrap_staging and what follows it")
     with transaction(connection):
         connection.execute(statement("privacy/complete_masking"), {"kid": keyring.kid})
+        note(connection, "masks under one key", {"in_use": keyring.kid, **counts})
     log.info("%d rejected bodies are sealed anew, %d could not be opened", counts["resealed"], counts["unreadable"])
     return counts
 

@@ -1,9 +1,11 @@
 """Landing: one chunk of messages becomes one batch, in one transaction."""
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import date
 from hashlib import sha256
+from uuid import UUID
 
 import psycopg
 from psycopg import sql
@@ -14,6 +16,7 @@ from include.events.version import pack_version
 from include.privacy.fence import begin_masking, pass_fence
 from include.privacy.masking import Keyring, canonical_form, is_address
 from include.privacy.sealing import seal
+from include.privacy.tombstones import texts_of, tombstones
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
@@ -21,6 +24,7 @@ from include.warehouse.transactions import transaction
 # fill the warehouse.
 MOST_KEPT = 256 * 2**10
 TOO_LARGE = "body: too_large"
+NOT_KEPT: dict[str, object] = dict.fromkeys(("sealed_body", "body_bytes", "body_sha256"))
 # The columns of `login_etl.staging_logins`, in the order of `staging_row`, with the types of a binary COPY, which casts
 # nothing.
 COLUMNS = {
@@ -40,7 +44,10 @@ COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, the UTC day whose partition has its rows, and the key id of its masks; received = staged + rejected."""
+    """A batch, the UTC day whose partition has its rows, and the key id of its masks; received = staged + rejected.
+
+    `meets_tombstones`: whether somebody was erased of late.
+    """
 
     batch_id: int
     staged_on: date
@@ -48,6 +55,7 @@ class Batch:
     received: int
     staged: int
     rejected: int
+    meets_tombstones: bool = False
 
 
 def stage(
@@ -62,9 +70,10 @@ def stage(
 
     The connection must be in autocommit mode; inside a transaction of the caller's, that one commits.
     A second copy of a message is staged again, for the merge to recognise; a second copy of a reject
-    is ignored, unless the body of the first is forgotten. Masks are made with the key that the database names,
-    which may be older than the keyring's newest: SetupError where the keyring lacks it. Needs today's partition of the
-    staging table. psycopg's LockNotAvailable where somebody keeps a table locked.
+    is ignored, unless the body of the first is forgotten. What an erased user sent before the erasure is staged without
+    user id and masks, so that it still counts, and of rejects that name one no body is kept. Masks are made with the
+    key that the database names, which may be older than the keyring's newest: SetupError where the keyring lacks it.
+    Needs today's partition of the staging table. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
     with transaction(connection, durable=True, wait="staging"), connection.cursor() as cursor:
         addresses = [canonical_form(login.ip, field="ip") for _, login in logins]
@@ -76,9 +85,27 @@ def stage(
         if batch is None:
             raise RuntimeError("login_etl.masking has no row, although one was written: the batch is not staged")
         keyring = keyring.at(batch.kid)
-        copy_logins(cursor, batch, logins, addresses, keyring)
-        insert_rejected(cursor, batch, rejects, keyring)
+        erased = erased_messages(connection, logins, rejects, keyring) if batch.meets_tombstones else set()
+        copy_logins(cursor, batch, logins, addresses, keyring, erased)
+        insert_rejected(cursor, batch, rejects, keyring, erased)
     return batch
+
+
+def erased_messages(
+    connection: psycopg.Connection,
+    logins: Sequence[tuple[Message, Login]],
+    rejects: Sequence[tuple[Message, RejectedMessage]],
+    keyring: Keyring,
+) -> set[UUID]:
+    """The ids of messages that name a user who was erased after they were sent."""
+    named = [(message, {login.user_id}) for message, login in logins]
+    named += [(message, set(texts_of(message))) for message, _ in rejects]
+    erased = tombstones(connection, set().union(*(names for _, names in named)), keyring)
+    return {
+        message.message_id
+        for message, names in named
+        if any(message.sent_at <= erased[name] for name in names & erased.keys())
+    }
 
 
 def insert_batch(
@@ -112,8 +139,8 @@ def insert_batch(
             "started_at": origin.started_at,
         },
     )
-    for batch_id, staged_on, kid in cursor:
-        return Batch(batch_id, staged_on, kid, **counts)
+    for batch_id, staged_on, kid, meets_tombstones in cursor:
+        return Batch(batch_id, staged_on, kid, **counts, meets_tombstones=meets_tombstones)
     return None
 
 
@@ -123,18 +150,28 @@ def copy_logins(
     logins: Sequence[tuple[Message, Login]],
     addresses: Sequence[str | None],
     keyring: Keyring,
+    erased: AbstractSet[UUID] = frozenset(),
 ) -> None:
-    """The logins, masked. `addresses` are theirs, in canonical form."""
+    """The logins, masked; those of erased users without user id and masks. `addresses` are in canonical form."""
     columns = sql.SQL(", ").join(map(sql.Identifier, COLUMNS))
     with cursor.copy(statement("batches/copy_logins").format(columns=columns)) as copy:
         copy.set_types(list(COLUMNS.values()))
         for (message, login), address in zip(logins, addresses, strict=True):
+            if message.message_id in erased:
+                copy.write_row(staging_row(batch, message, login, None, None, None))
+                continue
             masked_ip = keyring.mask_canonical(address, field="ip")
-            copy.write_row(staging_row(batch, message, login, masked_ip, keyring))
+            masked_device_id = keyring.mask(login.device_id, field="device_id")
+            copy.write_row(staging_row(batch, message, login, login.user_id, masked_ip, masked_device_id))
 
 
 def staging_row(
-    batch: Batch, message: Message, login: Login, masked_ip: str | None, keyring: Keyring
+    batch: Batch,
+    message: Message,
+    login: Login,
+    user_id: str | None,
+    masked_ip: str | None,
+    masked_device_id: str | None,
 ) -> tuple[object, ...]:
     """The values of COLUMNS."""
     return (
@@ -142,10 +179,10 @@ def staging_row(
         batch.staged_on,
         message.message_id,
         message.sent_at,
-        login.user_id,
+        user_id,
         login.device_type,
         masked_ip,
-        keyring.mask(login.device_id, field="device_id"),
+        masked_device_id,
         login.locale,
         login.app_version,
         None if login.app_version is None else pack_version(login.app_version),
@@ -153,9 +190,13 @@ def staging_row(
 
 
 def insert_rejected(
-    cursor: psycopg.Cursor, batch: Batch, rejects: Sequence[tuple[Message, RejectedMessage]], keyring: Keyring
+    cursor: psycopg.Cursor,
+    batch: Batch,
+    rejects: Sequence[tuple[Message, RejectedMessage]],
+    keyring: Keyring,
+    erased: AbstractSet[UUID] = frozenset(),
 ) -> None:
-    """The rejected messages: why, and the whole body with its attributes, sealed."""
+    """The rejected messages: why, and the whole body with its attributes, sealed; of erased users only why."""
     # In order, so that two drains that hold the same messages cannot deadlock.
     in_order = sorted(rejects, key=lambda pair: pair[0].message_id)
     cursor.executemany(
@@ -167,8 +208,9 @@ def insert_rejected(
                 "sent_at": message.sent_at,
                 "receive_count": message.receive_count,
                 "fields": reject.fields,
+                "reason": reject.reason,
                 "kid": keyring.kid,
-                **kept(message, reject.reason, keyring),
+                **(kept(message, reject.reason, keyring) if message.message_id not in erased else NOT_KEPT),
             }
             for message, reject in in_order
         ],

@@ -10,6 +10,8 @@ import psycopg
 from psycopg.rows import class_row
 
 from include.privacy.masking import Keyring
+from include.privacy.tombstones import rewrap_tombstones
+from include.privacy.trail import note
 from include.warehouse.locks import take_turn
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -46,7 +48,8 @@ def begin_masking(connection: psycopg.Connection, keyring: Keyring) -> None:
 def switch_masking(connection: psycopg.Connection, keyring: Keyring) -> str:
     """Let masks be made with this keyring's newest key from now on; return the key id that was in use before.
 
-    SetupError where the keyring lacks that one: there is no way back. psycopg's LockNotAvailable where something is
+    Tombstones are rewrapped, and the trail has it, in the same transaction. SetupError where the keyring lacks the old
+    one: there is no way back. psycopg's LockNotAvailable where something is
     being staged for longer than others should wait behind us.
     """
     with transaction(connection, wait="partition"):
@@ -54,6 +57,9 @@ def switch_masking(connection: psycopg.Connection, keyring: Keyring) -> str:
         made = masking(connection)
         before = keyring.at(made.kid).kid if made else keyring.kid
         connection.execute(statement("privacy/switch_masking"), {"kid": keyring.kid})
+        rewrap_tombstones(connection, keyring)
+        if before != keyring.kid:
+            note(connection, "masking key switched", {"before": before, "in_use": keyring.kid})
     return before
 
 

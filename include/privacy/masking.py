@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from include.failures import SetupError
 
-PiiField = Literal["ip", "device_id"]
+PiiField = Literal["ip", "device_id", "user_id"]  # the last only in tombstones of erased users
 FIELDS: tuple[PiiField, ...] = get_args(PiiField)
 
 MASK = re.compile(r"[0-9a-f]{8}:[0-9a-f]{64}")
@@ -118,7 +118,8 @@ class Keyring:
 def canonical_form(value: str | None, *, field: PiiField) -> str | None:
     """What of a raw value is masked. These forms are frozen: another form would be another mask.
 
-    None for null, for empty text and for what stands for them, so that these form no group of duplicates.
+    None for null, for empty text and for what stands for them, so that these form no group of duplicates. A user id is
+    masked as it is.
 
     >>> canonical_form("[2001:DB8::7]:443", field="ip"), canonical_form(" Unknown ", field="device_id")
     ('2001:db8::7', None)
@@ -127,6 +128,8 @@ def canonical_form(value: str | None, *, field: PiiField) -> str | None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"{field} must be text or null")  # ipaddress would take integers and booleans
+    if field == "user_id":
+        return value
     canonical = canonical_address(value) if field == "ip" else canonical_device(value)
     return None if canonical.lower() in STAND_FOR_NULL else canonical
 

@@ -57,7 +57,7 @@ def test_a_task_does_what_the_pipelines_function_of_its_name_does(path):
     tasks += [node for node in functions if any("teardown" in ast.unparse(each) for each in node.decorator_list)]
     assert len(tasks) >= 3
     for task in tasks:
-        called = re.findall(r"(?:pipeline|rotation)\.(\w+)\(", ast.unparse(task))
+        called = re.findall(r"(?:pipeline|rotation|erasure)\.(\w+)\(", ast.unparse(task))
         assert called == [task.name]
 
 
@@ -205,11 +205,24 @@ def test_the_parts_of_the_maintenance_stop_none_of_each_other_and_its_report_hid
         "drop_staging_days": {"report"},
         "drop_login_months": {"report"},
         "forget_rejected_bodies": {"report"},
+        "privacy_upkeep": {"report"},
         "report": set(),
     }
     report = dag.get_task("report")
     assert report.is_teardown  # a leaf that runs after a failure, and does not make the run a success
     assert not report.on_failure_fail_dagrun
+
+
+def test_an_erasure_is_told_no_user_and_goes_one_way(bag):
+    dag = bag.dags["erase_users"]
+    assert list(dag.params) == ["dry_run"]
+    assert dag.params["dry_run"] is True
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "plan_erasure": {"raise_tombstones", "forget_bodies", "erase_rows"},
+        "raise_tombstones": {"forget_bodies"},
+        "forget_bodies": {"erase_rows"},
+        "erase_rows": set(),
+    }
 
 
 def test_retentions_are_read_when_a_task_runs(bag):

@@ -7,7 +7,18 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 # The flat modules of include/ that join Airflow to the logic.
-ENTRANCE = {"assets", "connections", "doctor", "malformed", "params", "pipeline", "retries", "rotation", "sensor"}
+ENTRANCE = {
+    "assets",
+    "connections",
+    "doctor",
+    "erasure",
+    "malformed",
+    "params",
+    "pipeline",
+    "retries",
+    "rotation",
+    "sensor",
+}
 ROOMS = {
     "failures": set(),
     "events": {"failures"},

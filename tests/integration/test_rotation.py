@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import secrets
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -25,7 +24,6 @@ from include.events.message import Message, Origin, Run
 from include.failures import SetupError
 from include.privacy.check import warn_of_rotation
 from include.privacy.fence import Masking, masking, pass_fence
-from include.privacy.masking import read_keyring
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_adoption import table
@@ -38,20 +36,6 @@ AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 EVERY_POINT = "SOAK_SECONDS" in os.environ
 CHANGES = re.compile(r"Postgres (copy|insert|update)")
 DEVICES, ADDRESSES = 7, 5
-
-
-@pytest.fixture
-def keys(connected, monkeypatch):
-    """The keys in this process's connection, oldest first; call it for a keyring of so many, which it then holds."""
-    passwords = [secrets.token_urlsafe(32) for _ in range(3)]
-
-    def hold(number):
-        password = ",".join(passwords[:number])
-        monkeypatch.setenv("AIRFLOW_CONN_PII_MASKING", json.dumps({"conn_type": "generic", "password": password}))
-        return read_keyring(password)
-
-    hold(1)
-    return hold
 
 
 def land(warehouse, keyring, logins=100, rejects=5, days_ago=0, origin=ORIGIN):

@@ -1,6 +1,7 @@
 """The pipeline's connections, and the proxies that let its servers fail."""
 
 import json
+import secrets
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from botocore.config import Config
 
 from include import connections, pipeline
 from include.events.message import Origin, Run
+from include.privacy.masking import read_keyring
 from include.sqs import calls as sqs
 from include.sqs.chunk import ChunkBounds
 from sandbox.servers import NO_PROXY, Servers
@@ -75,6 +77,20 @@ def connected(airflow_connections, monkeypatch):
     """This process's connections are the sandbox's."""
     for name, value in airflow_connections.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def keys(connected, monkeypatch):
+    """The keys in this process's connection, oldest first; call it for a keyring of so many, which it then holds."""
+    passwords = [secrets.token_urlsafe(32) for _ in range(3)]
+
+    def hold(number):
+        password = ",".join(passwords[:number])
+        monkeypatch.setenv("AIRFLOW_CONN_PII_MASKING", json.dumps({"conn_type": "generic", "password": password}))
+        return read_keyring(password)
+
+    hold(1)
+    return hold
 
 
 @pytest.fixture

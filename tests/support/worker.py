@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from datetime import UTC, datetime
 
-from include import pipeline, rotation
+from include import erasure, pipeline, rotation
 from include.batches.rejected import Selection
 from include.events.message import Origin, Run
 from include.sqs.chunk import CHUNK, ChunkBounds
@@ -48,6 +48,15 @@ def rotate():
     rotation.rewrap_staging()
     rotation.rewrap_user_logins()
     rotation.reseal_rejected_bodies()
+
+
+def erase():
+    """All steps of an erasure of whoever waits; the sums."""
+    erasure_ids = erasure.plan_erasure()
+    if erasure_ids:
+        erasure.raise_tombstones(erasure_ids)
+        return erasure.erase_rows(erasure_ids, erasure.forget_bodies(erasure_ids))
+    return {}
 
 
 def exit_code(environment, step, *arguments, seconds=60):

@@ -188,7 +188,7 @@ def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environm
         r" *forget_rejected_bodies +bodies +1 forgotten\n",
         output,
     )
-    assert re.search(r"privacy_upkeep +anchor of the trail +none, because of schema privacy: it is not installed", output)
+    assert re.search(r"privacy_upkeep +anchor of the trail +none, because of schema privacy: it is not inst", output)
     assert re.search(r"public.user_logins +6 ", output)  # last, this and three more months; the default one
     places = everywhere(local, environment) | {"the output": output.encode()}
     assert leaks(places, [*ADDRESSES, DEVICE, local.masking_key()]) == []

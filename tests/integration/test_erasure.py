@@ -297,7 +297,7 @@ KEEPS = (
         (
             KEEPS,
             r"erasure 1: a trigger or a rule keeps rows as they are",
-            "drop trigger stay on public.user_logins",
+            "drop trigger stays on public.user_logins",
         ),
     ],
     ids=["constraint", "trigger"],

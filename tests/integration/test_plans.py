@@ -124,6 +124,8 @@ where sealed_body is null and batch_id % 50 = 0;
 insert into login_etl.refused_rows (batch_id, message_id, staged_on, reason)
 select n, gen_random_uuid(), current_date, 'CheckViolation' from generate_series(1, 20000) as n;
 
+insert into login_etl.erased_users select repeat('m', 60) || n, now() from generate_series(1, 20000) as n;
+
 insert into login_etl.late_merges (batch_id, merged_by, inserted, already_there)
 select n, 'user_logins/run ' || n, 1, 0 from generate_series(1, 20000) as n;
 """

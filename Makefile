@@ -8,10 +8,10 @@ SECONDS ?= 3600
 override SQL := $(value SQL)
 export SQL
 
-.PHONY: help install run ui seed env doctor psql stop up down logs smoke test soak bench check format lock clean
+.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench check format lock clean
 
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 14
 
 install: $(INSTALLED) ## Make .venv and install the locked dependencies into it
 
@@ -43,6 +43,9 @@ doctor: $(INSTALLED) ## Check what a run needs and show it as a table, without a
 
 psql: $(INSTALLED) ## Open psql on the local warehouse, or on the one in .env (SQL='select 1': runs that)
 	@$(BIN)/python -m sandbox psql $(if $(SQL),--sql "$$SQL")
+
+demo-privacy: $(INSTALLED) ## Tell a story: five share a device, the key is changed, one of them is forgotten, four are left
+	@$(BIN)/python -m sandbox.demo_privacy
 
 stop: $(INSTALLED) ## Stop the local servers that make env started, and Airflow
 	@$(BIN)/python -m sandbox stop

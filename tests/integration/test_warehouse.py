@@ -12,6 +12,7 @@ from include.warehouse import check as warehouse_check
 from include.warehouse.migrations import MIGRATIONS, migrate
 from include.warehouse.partitions import make_partitions, needed
 from include.warehouse.setup import prepare_warehouse
+from tests.support.privacy import as_dba, install_privacy, login
 
 PROJECT = Path(__file__).parents[2]
 RUNBOOK = PROJECT / "docs" / "runbook.md"
@@ -242,12 +243,15 @@ def test_an_analyst_sees_the_view_and_nothing_else(local, warehouse):
             owner.execute("drop owned by analyst; drop role analyst")
 
 
-def test_the_queries_of_the_runbook_run(warehouse):
-    prepare_warehouse(warehouse)
+def test_the_queries_of_the_runbook_run(local):
+    as_dba(local.postgres)
+    install_privacy(local.postgres)
     queries = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
-    assert len(queries) == 5
-    for query in queries:
-        assert warehouse.execute(query.encode()).fetchall() == []
+    assert len(queries) == 6
+    with login(local.postgres, "pipeline") as warehouse:
+        prepare_warehouse(warehouse)
+        for query in queries:
+            assert warehouse.execute(query.encode()).fetchall() == []
 
 
 def test_a_database_of_an_earlier_version_is_brought_up_to_date(warehouse, tmp_path):

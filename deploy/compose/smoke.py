@@ -74,7 +74,7 @@ class Stack:
     def restart(self) -> None:
         """Restart everything but the queue, which is in memory; SQS's own has no restarts."""
         services = self.compose("ps", "--services", "--all").split()
-        self.compose("restart", *(name for name in services if name not in {"sqs", "keys", "migrate"}))
+        self.compose("restart", *(name for name in services if name not in {"sqs", "keys", "migrate", "privacy"}))
         self.up()
 
     def remove(self) -> None:

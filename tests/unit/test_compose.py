@@ -26,7 +26,7 @@ EACH = [
     for name, service in stack.items()
 ]
 AIRFLOW = ("api-server", "scheduler", "dag-processor", "worker", "migrate")
-ONE_SHOT = ("keys", "migrate", "table", "seed")
+ONE_SHOT = ("keys", "migrate", "table", "seed", "privacy")
 LOCAL_PASSWORDS = {"airflow", "pipeline", "postgres", "sandbox"}  # known to everybody; the ports are on 127.0.0.1
 # They have no tag but latest, and are reached by nobody here.
 EXERCISE_IMAGES = ("fetchdocker/data-takehome-localstack:latest", "fetchdocker/data-takehome-postgres:latest")
@@ -253,8 +253,10 @@ def test_a_script_of_ours_is_where_python_looks_for_it(name, service):
     folder = service["working_dir"]
     assert folder != "/"
     mounted = {(one["source"], one["target"]) for one in service["volumes"]}
-    path = PROJECT / f"{service['entrypoint'].split()[2].replace('.', '/')}.py"
-    for part in {path.relative_to(PROJECT).parts[0], "sandbox"}:
+    module = PROJECT / service["entrypoint"].split()[2].replace(".", "/")
+    path = module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
+    folder_of_it = path.relative_to(PROJECT).parts[0]
+    for part in {folder_of_it} if folder_of_it == "include" else {folder_of_it, "sandbox"}:
         assert (f"./{part}", f"{folder}/{part}") in mounted
     assert path.exists()
 

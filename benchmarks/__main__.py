@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import cpu, landing, memory, merging, overhead, rotation, throughput
+from benchmarks import cpu, erasure, landing, memory, merging, overhead, rotation, throughput
 from benchmarks.bench import bench
 from benchmarks.chart import TEMPLATES, svg
 from benchmarks.figures import HEADERS, Section, Table
@@ -38,6 +38,7 @@ GROUPS = {
     "landing": landing.section,
     "merging": merging.section,
     "rotation": rotation.section,
+    "erasure": erasure.section,
     "overhead": overhead.section,
 }
 

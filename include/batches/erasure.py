@@ -183,7 +183,7 @@ def _search_bodies(
             named: set[object] = set()
             for rejected in page:
                 try:
-                    text = "\n".join(tombstones.texts_of(_opened(rejected, keyring)))
+                    text = tombstones.text_of(_opened(rejected, keyring))
                 except (InvalidTag, KeyError):
                     unreadable += 1
                     continue

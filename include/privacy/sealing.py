@@ -8,6 +8,7 @@ the body alone.
 
 import json
 import os
+from functools import lru_cache
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -53,6 +54,7 @@ def _open(sealed: bytes, key: bytes, message_id: UUID) -> bytes:
         return b"{}" + LINE + _cipher(key, LABEL_OF_BODIES).decrypt(nonce, ciphertext, message_id.bytes)
 
 
+@lru_cache(maxsize=16)  # of a keyring's keys and two labels: deriving takes longer than opening
 def _cipher(key: bytes, label: bytes) -> AESGCM:
     """The cipher under the key that is derived from a masking key."""
     return AESGCM(HKDF(algorithm=SHA256(), length=32, salt=None, info=label).derive(key))

@@ -18,6 +18,7 @@ from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
 DAYS = 30
+DECODER = json.JSONDecoder(object_pairs_hook=list)
 
 
 def tombstones(connection: psycopg.Connection, user_ids: Iterable[str], keyring: Keyring) -> dict[str, datetime]:
@@ -51,25 +52,36 @@ def end_tombstones(connection: psycopg.Connection) -> int:
 
 def texts_of(message: Message) -> Iterator[str]:
     """Every text in a message: body and attributes, and where one is JSON, each name and value in it, at any depth."""
-    pending: list[object] = [message.body]
-    for name, content in message.attributes.items():
-        pending.extend([name, *content.values()])
+    pending: list[object] = [*_outermost(message)]
     while pending:
         value = pending.pop()
         if isinstance(value, str):
             yield value
-            pending.append(_parsed(value))
-        elif isinstance(value, Iterable):
+            if value.lstrip("\ufeff \t\r\n").startswith(("{", "[", '"')):
+                pending.append(_parsed(value))
+        elif isinstance(value, list | tuple):
             pending.extend(value)
         elif isinstance(value, int | float) and not isinstance(value, bool):
             yield str(value)
 
 
+def text_of(message: Message) -> str:
+    """All that texts_of finds, to be searched. Where nothing is escaped, that is what is there."""
+    outermost = _outermost(message)
+    return "\n".join(texts_of(message) if any("\\" in text for text in outermost) else outermost)
+
+
+def _outermost(message: Message) -> list[str]:
+    """The body, and the names and contents of the attributes."""
+    return [
+        message.body,
+        *(text for name, content in message.attributes.items() for text in (name, *content.values())),
+    ]
+
+
 def _parsed(text: str) -> object:
     """The JSON value of a text, objects as pairs, since names may be there twice; None for any other text."""
-    if not text.lstrip("\ufeff \t\r\n").startswith(("{", "[", '"')):
-        return None
     try:
-        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=list)
+        return DECODER.decode(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None

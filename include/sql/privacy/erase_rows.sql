@@ -1,13 +1,17 @@
 -- By the user id, and by the messages that are theirs in the other table: somebody may have changed a user id in one.
 -- Rows that were there before this project have no message. What was sent later stays.
-with theirs as materialized (
+with of_staging as materialized (
+    select message_id, sent_at from login_etl.staging_logins where user_id = %(user_id)s
+),
+
+theirs as materialized (
     (
         select message_id from public.user_logins where user_id = %(user_id)s and message_id is not null
         union
-        select message_id from login_etl.staging_logins where user_id = %(user_id)s
+        select message_id from of_staging
     )
     except
-    select message_id from login_etl.staging_logins where user_id = %(user_id)s and sent_at > %(until)s
+    select message_id from of_staging where sent_at > %(until)s
 ),
 
 stored as (

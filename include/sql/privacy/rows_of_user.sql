@@ -1,6 +1,6 @@
 -- Rows that have the user id, but for what was sent later; of that, user_logins has the day only, and staging the time.
-with later as (
-    select message_id from login_etl.staging_logins where user_id = %(user_id)s and sent_at > %(until)s
+with of_staging as materialized (
+    select message_id, sent_at from login_etl.staging_logins where user_id = %(user_id)s
 )
 
 select
@@ -9,6 +9,9 @@ select
         from public.user_logins
         where
             user_id = %(user_id)s
-            and not exists (select from later where later.message_id = user_logins.message_id)
+            and not exists (
+                select from of_staging
+                where of_staging.message_id = user_logins.message_id and sent_at > %(until)s
+            )
     ) as user_logins,
-    (select count(*) from login_etl.staging_logins where user_id = %(user_id)s and sent_at <= %(until)s) as staging
+    (select count(*) from of_staging where sent_at <= %(until)s) as staging

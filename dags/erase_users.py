@@ -16,7 +16,7 @@ fills with `python -m include.privacy erase --case C`: no user id is typed into 
 * **`… needs schema privacy`**: a DBA installs it once; the sentence says how.
 * **A table refuses it**: the error names the constraint or trigger. Fix it, and clear the task.
 * **Outside of its reach**: backups, extracts, a database log with statements. A dead letter that is drained more than
-  30 days later is loaded again.
+  30 days later is loaded; docs/privacy.md has the rest.
 
 Needs the connections `warehouse` and `pii_masking`.
 """
@@ -36,7 +36,7 @@ from include.retries import RETRIES
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,
-    default_args={"owner": "data-platform", "execution_timeout": timedelta(hours=2), **RETRIES},
+    default_args={"owner": "data-platform", "execution_timeout": timedelta(hours=12), **RETRIES},
     params=ERASURE_FORM,
     tags=["logins", "pii"],
     doc_md=__doc__,

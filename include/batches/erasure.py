@@ -13,7 +13,6 @@ their erasure only: user ids stay out of Airflow. Whoever is killed anywhere beg
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -122,12 +121,13 @@ def check_erasure(connection: psycopg.Connection) -> None:
     """
     check_privacy(connection, needed_by="erasure")
     with transaction(connection):
-        [(forbidden,)] = connection.execute(statement("privacy/forbidden_nulls")).fetchall()
+        [(forbidden, in_key)] = connection.execute(statement("privacy/forbidden_nulls")).fetchall()
     if forbidden:
         columns = ", ".join(f"alter column {column} drop not null" for column in forbidden)
         raise SetupError(
             "connection warehouse: public.user_logins does not allow null where an erasure puts it: "
-            f"run: alter table public.user_logins {columns}"
+            + ("drop its primary key, which has such a column, and " if in_key else "")
+            + f"run: alter table public.user_logins {columns}"
         )
 
 
@@ -138,8 +138,8 @@ def _erase(connection: psycopg.Connection, person: Erasure, until: Until, bodies
         take_turn(connection, "login_etl.merge")
         connection.execute(statement("warehouse/show_all_rows"))
         connection.execute(statement("batches/check_constraints_now"))
-        [(rows, staged)] = connection.execute(statement("privacy/erase_rows"), bounds).fetchall()
-        if any(_rows_of(connection, person, until)):
+        [(rows, staged, stays)] = connection.execute(statement("privacy/erase_rows"), bounds).fetchall()
+        if stays or any(_rows_of(connection, person, until)):
             raise psycopg.Rollback
         counts = {"user_logins": int(rows), "staging": int(staged), "bodies": bodies}
         record_erased(connection, person, counts)
@@ -161,8 +161,12 @@ def _raised(connection: psycopg.Connection, keyring: Keyring, people: Sequence[E
     with transaction(connection):
         pass_fence(connection)
         found = tombstones.tombstones(connection, [each.user_id for each in people], in_use(connection, keyring))
-    if missing := [str(person.erasure_id) for person in people if person.user_id not in found]:
-        raise FailedCheck(f"erasure {', '.join(missing)} has no tombstone: clear raise_tombstones and what follows it")
+    never = datetime.min.replace(tzinfo=UTC)
+    if missing := [str(each.erasure_id) for each in people if found.get(each.user_id, never) < each.asked_at]:
+        raise FailedCheck(
+            f"erasure {', '.join(missing)} has no tombstone since it was asked for: clear raise_tombstones and what "
+            "follows it"
+        )
     return {person.erasure_id: found[person.user_id] for person in people}
 
 
@@ -170,7 +174,6 @@ def _search_bodies(
     connection: psycopg.Connection, keyring: Keyring, people: Sequence[Erasure], until: Until, *, forget: bool
 ) -> Counter[int]:
     """How many rejected bodies name each of these people; `forget`: and forget them. Opens all that there are."""
-    names = {person.erasure_id: whole_word(person.user_id) for person in people}
     found: Counter[int] = Counter()
     unreadable, last = 0, None
     while people:
@@ -183,11 +186,15 @@ def _search_bodies(
             named: set[object] = set()
             for rejected in page:
                 try:
-                    text = tombstones.text_of(_opened(rejected, keyring))
+                    message = _opened(rejected, keyring)
                 except (InvalidTag, KeyError):
                     unreadable += 1
                     continue
-                by = [each for each, name in names.items() if rejected.sent_at <= until[each] and name.search(text)]
+                by = [
+                    each.erasure_id
+                    for each in people
+                    if rejected.sent_at <= until[each.erasure_id] and tombstones.names_user(message, each.user_id)
+                ]
                 found.update(by)
                 if by:
                     named.add(rejected.message_id)
@@ -202,12 +209,3 @@ def _search_bodies(
 def _opened(rejected: RejectedRow, keyring: Keyring) -> Message:
     body, attributes = unseal(rejected.sealed_body, key=keyring.key(rejected.kid), message_id=rejected.message_id)
     return Message(rejected.message_id, rejected.sent_at, rejected.receive_count, body, attributes=attributes)
-
-
-def whole_word(text: str) -> re.Pattern[str]:
-    """Finds a text where no letter, digit, underscore or hyphen goes on before or behind it.
-
-    >>> [bool(whole_word("u-1").search(text)) for text in ("id=u-1;", '"u-1"', "u-12", "xu-1", "u-1-2")]
-    [True, True, False, False, False]
-    """
-    return re.compile(rf"(?<![\w-]){re.escape(text)}(?![\w-])")

@@ -16,7 +16,7 @@ from include.events.version import pack_version
 from include.privacy.fence import begin_masking, pass_fence
 from include.privacy.masking import Keyring, canonical_form, is_address
 from include.privacy.sealing import seal
-from include.privacy.tombstones import texts_of, tombstones
+from include.privacy.tombstones import tombstones, user_ids_in
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 
@@ -99,7 +99,7 @@ def erased_messages(
 ) -> set[UUID]:
     """The ids of messages that name a user who was erased after they were sent."""
     named = [(message, {login.user_id}) for message, login in logins]
-    named += [(message, set(texts_of(message))) for message, _ in rejects]
+    named += [(message, user_ids_in(message)) for message, _ in rejects if len(message.body) <= MOST_KEPT]
     erased = tombstones(connection, set().union(*(names for _, names in named)), keyring)
     return {
         message.message_id

@@ -12,7 +12,7 @@ import psycopg
 
 from include.failures import SetupError
 from include.privacy.erasures import ask_erasure
-from include.privacy.install import INSTALL, install, script
+from include.privacy.install import INSTALL, install, members, script
 from include.privacy.trail import BrokenTrail, read_anchor, verify
 from include.warehouse.errors import text_of
 
@@ -26,7 +26,9 @@ def install_schema(arguments: argparse.Namespace) -> None:
         return
     with _connect() as connection:
         applied = install(connection, login=arguments.login)
-    print(f"schema privacy: {', '.join(applied) or 'nothing new'}; {arguments.login} may use it")
+        print(f"schema privacy: {', '.join(applied) or 'nothing new'}")
+        for role, people in members(connection).items():
+            print(f"{role}: {people}")
 
 
 def erase(arguments: argparse.Namespace) -> None:
@@ -52,15 +54,31 @@ def verify_trail(arguments: argparse.Namespace) -> None:
 
 def _user_ids() -> Iterator[str]:
     """What is typed until an empty line, or the lines of stdin that are not empty. Others can see arguments."""
+    try:
+        yield from map(_checked, _lines())
+    except UnicodeError:
+        raise SetupError("a user id is not in UTF-8: nothing of it, or behind it, is asked for") from None
+
+
+def _checked(user_id: str) -> str:
+    user_id.encode()
+    return user_id
+
+
+def _lines() -> Iterator[str]:
     if sys.stdin.isatty():
         while user_id := input("user id (an empty line ends): "):
             yield user_id
     else:
-        yield from filter(None, sys.stdin.read().splitlines())
+        lines = sys.stdin.buffer.read().decode("utf-8-sig").split("\n")
+        yield from filter(None, (line.removesuffix("\r") for line in lines))
 
 
 def _connect() -> psycopg.Connection:
-    return psycopg.connect(autocommit=True, prepare_threshold=None, application_name="include.privacy")
+    """A connection that finds functions of Postgres's own only: others may make some in `public`."""
+    connection = psycopg.connect(autocommit=True, prepare_threshold=None, application_name="include.privacy")
+    connection.execute("set search_path = pg_catalog, pg_temp")
+    return connection
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import psycopg
 from psycopg.rows import class_row
@@ -15,11 +16,12 @@ from include.warehouse.transactions import transaction
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """A person to be forgotten. The user id is not shown where this is printed."""
+    """A person to be forgotten, who was asked for at `asked_at`, the last time. The user id is not shown in print."""
 
     erasure_id: int
     case_number: str
     user_id: str = field(repr=False)
+    asked_at: datetime
 
 
 def ask_erasure(connection: psycopg.Connection, *, case_number: str, user_id: str) -> str:

@@ -30,6 +30,7 @@ class Standing:
 
     is_installed: bool
     is_superuser: bool
+    makes_roles: bool
     is_owner: bool
     is_member: bool
 
@@ -37,17 +38,19 @@ class Standing:
 def install(connection: psycopg.Connection, *, login: str) -> list[str]:
     """Bring roles and schema up to date, let the login of connection `warehouse` use them; return what was applied.
 
-    One transaction. Raises SetupError where that cannot be; psycopg's InsufficientPrivilege where the role may not do
-    it.
+    One transaction, in which only functions of Postgres's own are found: the pipeline may make others in `public`.
+    Raises SetupError where that cannot be; psycopg's InsufficientPrivilege where the role may not do it, RaiseException
+    where schema or roles are there and not as they must be.
     """
     if (version := connection.info.server_version // 10_000) < OLDEST_POSTGRES:
         raise SetupError(f"this server is Postgres {version}: schema privacy needs {OLDEST_POSTGRES} or newer")
     if connection.info.user == login:
         raise SetupError(f"{login} is the pipeline's own login, which must not own the trail: connect as another role")
     migrations = _numbered()
-    with transaction(connection):
-        take_turn(connection, "login_etl.ddl")
+    with connection.transaction():
+        connection.execute("set local search_path = pg_catalog, pg_temp")
         limit_lock_waits(connection, "migration")
+        take_turn(connection, "login_etl.ddl")
         if not connection.execute("select from pg_roles where rolname = %s", [login]).rowcount:
             raise SetupError(f"there is no role {login}: give the login of connection warehouse, --login NAME")
         connection.execute(statement("privacy/begin_install"))
@@ -58,6 +61,12 @@ def install(connection: psycopg.Connection, *, login: str) -> list[str]:
         connection.execute(_end(login))
         let_analysts_read(connection)
     return [migration.name for migration in applied]
+
+
+def members(connection: psycopg.Connection) -> dict[str, str]:
+    """Who is in which of the roles."""
+    with transaction(connection):
+        return dict(connection.execute(statement("privacy/members")).fetchall())
 
 
 def script(*, login: str) -> str:
@@ -98,17 +107,18 @@ def fault_of_privacy(connection: psycopg.Connection) -> str:
     with transaction(connection), connection.cursor(row_factory=class_row(Standing)) as cursor:
         [standing] = cursor.execute(statement("privacy/standing")).fetchall()
     login = connection.info.user
-    if not standing.is_installed:
-        return f"it is not installed: {INSTALL}"
-    if standing.is_superuser:
-        return f"{login} is a superuser, who could rewrite the trail: use a role with the rights in sandbox/rights.sql"
-    if standing.is_owner:
-        return f"{login} is a member of its owner: run: revoke privacy_owner from {login}"
-    if not standing.is_member:
-        return f"{login} may not use it: {INSTALL} --login {login}"
-    if missing := pending(connection, _numbered(), SCHEMA):
-        return f"it lacks {', '.join(migration.name for migration in missing)}: {INSTALL}"
-    return ""
+    use_another = "use a role with the rights in sandbox/rights.sql"
+    for is_so, fault in (
+        (not standing.is_installed, f"it is not installed: {INSTALL}"),
+        (standing.is_superuser, f"{login} is a superuser, who could rewrite the trail: {use_another}"),
+        (standing.makes_roles, f"{login} may create roles, and so become its owner: alter role {login} nocreaterole"),
+        (standing.is_owner, f"{login} is a member of its owner: run: revoke privacy_owner from {login}"),
+        (not standing.is_member, f"{login} may not use it: {INSTALL} --login {login}"),
+    ):
+        if is_so:
+            return fault
+    missing = pending(connection, _numbered(), SCHEMA)
+    return f"it lacks {', '.join(migration.name for migration in missing)}: {INSTALL}" if missing else ""
 
 
 def _numbered() -> list[Migration]:

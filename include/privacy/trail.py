@@ -65,17 +65,16 @@ def link(previous: bytes, seq: int, entry: str) -> bytes:
 
 def check_chain(entries: Iterable[tuple[int, str, bytes]], head: Anchor, anchors: Sequence[Anchor] = ()) -> None:
     """Check entries (number, text, hash), in order, up to the head; BrokenTrail where one is not what was written."""
-    anchored = {anchor.seq: anchor for anchor in anchors}
     if late := [anchor for anchor in anchors if anchor.seq > head.seq]:
         raise BrokenTrail(f"entry {late[0].seq}, which was anchored, is gone: the trail ends at {head.seq}")
     previous, last = BEGINNING, 0
-    _check_anchor(anchored, 0, previous)
+    _check_anchors(anchors, 0, previous)
     for seq, entry, digest in entries:
         if seq != last + 1:
             raise BrokenTrail(f"broken at {last + 1}: there is no such entry")
         if link(previous, seq, entry) != digest:
             raise BrokenTrail(f"broken at {seq}: the entry is not the one that was hashed")
-        _check_anchor(anchored, seq, digest)
+        _check_anchors(anchors, seq, digest)
         previous, last = digest, seq
     if (last, previous.hex()) != (head.seq, head.hash):
         raise BrokenTrail(f"broken at {last + 1}: the trail ends there, but its head is {head}")
@@ -109,6 +108,6 @@ def note(connection: psycopg.Connection, event: Event, counts: Mapping[str, int 
         raise RuntimeError(f"the trail does not take {event}: {verdict}")
 
 
-def _check_anchor(anchored: Mapping[int, Anchor], seq: int, digest: bytes) -> None:
-    if seq in anchored and anchored[seq].hash != digest.hex():
+def _check_anchors(anchors: Sequence[Anchor], seq: int, digest: bytes) -> None:
+    if any(anchor.seq == seq and anchor.hash != digest.hex() for anchor in anchors):
         raise BrokenTrail(f"entry {seq} is not the one that was anchored: the trail was rewritten")

@@ -207,6 +207,78 @@ def test_who_cannot_use_it_is_told_why_in_one_sentence(local, warehouse):
                 check_privacy(pipeline, needed_by="erasure")
 
 
+SHADOWS = """
+create function public.{name} returns {returns} language plpgsql as $$
+begin
+    execute 'create table public.was_here as select current_user';
+    return null;
+end $$;
+grant execute on function public.{name} to public
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "returns"),
+    [
+        ("hashtextextended(text, integer)", "bigint"),
+        ("format(text, text)", "text"),
+        ("to_regclass(varchar)", "regclass"),
+    ],
+)
+def test_functions_that_look_like_those_of_postgres_are_not_called(local, name, returns):
+    """The pipeline may make some in public; who installs, or asks, must not run them."""
+    as_dba(local.postgres)
+    with login(local.postgres, "pipeline") as pipeline:
+        pipeline.execute(SHADOWS.format(name=name, returns=returns).encode())
+    install_privacy(local.postgres)
+    assert run(local, "olga", "erase", "--case", "C-1", given="a user")[0] == 0
+    assert run(local, "uwe", "verify")[0] == 0
+    with local.connect() as superuser:
+        assert superuser.execute("select to_regclass('public.was_here')::text").fetchone() == (None,)
+        superuser.execute("drop schema privacy cascade")
+    with login(local.postgres, "dba") as dba:
+        dba.execute(script(login="pipeline"))
+    with local.connect() as superuser:
+        assert superuser.execute("select to_regclass('public.was_here')::text").fetchone() == (None,)
+
+
+@pytest.mark.parametrize(
+    ("before", "fault"),
+    [
+        ("create schema privacy authorization pipeline", "schema privacy is there, and not all of it belongs to"),
+        ("create role privacy_owner login", "privacy_owner was there with other attributes: alter role privacy_owner"),
+        (
+            "create role privacy_owner; grant privacy_owner to stranger",
+            "privacy_owner has members, who could rewrite the trail: revoke privacy_owner from stranger",
+        ),
+    ],
+)
+def test_what_is_there_and_not_ours_is_refused_in_one_sentence(local, before, fault):
+    as_dba(local.postgres)
+    with local.connect() as superuser:
+        superuser.execute(before.encode())
+    code, said = run(local, "postgres", "install")
+    assert (code, said.startswith(fault)) == (1, True), said
+
+
+def test_a_foreign_schema_is_not_taken_for_it(local):
+    as_dba(local.postgres)
+    with login(local.postgres, "pipeline") as pipeline:
+        pipeline.execute("create schema privacy; create table privacy.schema_migrations (version int, name text)")
+        with pytest.raises(SetupError, match="it is not installed: let a DBA run"):
+            check_privacy(pipeline, needed_by="erasure")
+
+
+def test_a_login_that_may_create_roles_is_refused(local, host):
+    with local.connect() as superuser:
+        superuser.execute("alter role pipeline createrole")
+        try:
+            with login(host, "pipeline") as pipeline, pytest.raises(SetupError, match="alter role pipeline nocreater"):
+                check_privacy(pipeline, needed_by="erasure")
+        finally:
+            superuser.execute("alter role pipeline nocreaterole")
+
+
 def test_without_it_a_note_is_only_logged(warehouse, caplog):
     caplog.set_level("INFO")
     with transaction(warehouse):
@@ -232,6 +304,7 @@ def test_refusals_are_in_the_trail_and_nothing_personal_is(host):
             {"rows": [1]},
             {"rows": None},
             {"rows": 10**16},
+            {"rows": 0.5},
             {"in_use": "0123abcd\n"},
             [],
             "x",
@@ -256,9 +329,9 @@ def test_refusals_are_in_the_trail_and_nothing_personal_is(host):
         ("olga", "erasure refused"),
         ("olga", "erasure refused"),
     ]
-    assert [entry["event"] for entry in trail[4:26]] == ["note refused"] * 22
-    assert [entry["event"] for entry in trail[26:]] == ["masks under one key", "erased", "note refused"]
-    assert trail[27]["details"] == {"case": "C-1", "counts": {"user_logins": 2}, "erasure": 1}
+    assert [entry["event"] for entry in trail[4:28]] == ["note refused"] * 24
+    assert [entry["event"] for entry in trail[28:]] == ["masks under one key", "erased", "note refused"]
+    assert trail[29]["details"] == {"case": "C-1", "counts": {"user_logins": 2}, "erasure": 1}
     assert not any(value in json.dumps(trail) for value in ("424cdd21", "192.0.2.1", "uuu"))
     assert {tuple(sorted(entry)) for entry in trail} == {("at", "by", "details", "event")}
 
@@ -348,8 +421,12 @@ def run(local, user, *arguments, given=""):
     return done.returncode, (done.stdout + done.stderr).strip()
 
 
+MEMBERS = ["privacy_analyst: ann", "privacy_auditor: uwe", "privacy_officer: olga", "privacy_pipeline: pipeline"]
+
+
 def test_the_command_line(local, host):
-    assert run(local, "dba", "install") == (0, "schema privacy: nothing new; pipeline may use it")
+    code, said = run(local, "dba", "install")
+    assert (code, said.splitlines()) == (0, ["schema privacy: nothing new", *MEMBERS])
     assert run(local, "dba", "install", "--print") == (0, script(login="pipeline"))
     code, said = run(local, "pipeline", "install", "--login", "stranger")
     assert (code, said) == (1, f'permission denied to grant role "privacy_owner": {MAY}')
@@ -387,3 +464,36 @@ def test_without_the_schema_the_command_line_says_so(local, warehouse):
         assert said == (
             "schema privacy is not installed in this database: let a DBA run: python -m include.privacy install"
         )
+
+
+@pytest.mark.parametrize(
+    ("given", "waiting"),
+    [
+        (b"\xef\xbb\xbfwith a mark\r\n", ["with a mark"]),
+        ("one\u2028line\x85\n another ".encode(), [" another ", "one\u2028line\x85"]),
+        ("jos\u00e9".encode("latin-1"), None),
+    ],
+)
+def test_user_ids_are_lines_of_utf_8(local, host, given, waiting):
+    command = [sys.executable, "-m", "include.privacy", "erase", "--case", "C-1"]
+    environment = os.environ | local.libpq_environment("olga")
+    done = subprocess.run(command, cwd=PROJECT, env=environment, input=given, capture_output=True, check=False)
+    with login(host, "pipeline") as pipeline:
+        found = [user for (user,) in pipeline.execute("select user_id from privacy.erasures order by 1")]
+    if waiting is None:
+        assert done.returncode == 1
+        assert done.stderr == b"a user id is not in UTF-8: nothing of it, or behind it, is asked for\n"
+    assert found == (waiting or [])
+
+
+def test_a_user_id_is_no_case_number(host):
+    with login(host, "olga") as officer:
+        assert ask_erasure(officer, case_number="eva-1234", user_id="eva-1234") == "a user id as case number"
+    with login(host, "uwe") as auditor:
+        assert "eva" not in str(entries(auditor))
+
+
+def test_two_anchors_of_one_number_are_both_checked(written):
+    anchor = head(written)
+    with pytest.raises(BrokenTrail, match="entry 24 is not the one that was anchored"):
+        verify(written, [Anchor(24, "00" * 32), anchor])

@@ -10,4 +10,5 @@ on conflict (message_id) do update set
 where
     rejected_messages.sealed_body is null
     and rejected_messages.replayed_in is null
+    and rejected_messages.erased_at is null
     and excluded.sealed_body is not null

@@ -1,3 +1,12 @@
+-- Locked in order, as a batch's rejects are: else the two could wait for each other.
+with valid as materialized (
+    select message_id
+    from login_etl.rejected_messages
+    where message_id = any(%(message_ids)s)
+    order by message_id
+    for update
+)
+
 update login_etl.rejected_messages
 set replayed_in = %(batch_id)s, sealed_body = null
-where message_id = any(%(message_ids)s)
+where message_id in (select message_id from valid)

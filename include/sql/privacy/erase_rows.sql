@@ -1,12 +1,18 @@
 -- By the user id, and by the messages that are theirs in the other table: somebody may have changed a user id in one.
--- Rows that were there before this project have no message. What was sent later stays.
+-- Rows that were there before this project have no message. What was sent later stays: staging has the time, and of
+-- what staging has no more, user_logins the day. Each table in two updates: a condition with OR would look each row up
+-- in the list of messages. What stays is what a trigger has put back.
 with of_staging as materialized (
     select message_id, sent_at from login_etl.staging_logins where user_id = %(user_id)s
 ),
 
 theirs as materialized (
     (
-        select message_id from public.user_logins where user_id = %(user_id)s and message_id is not null
+        select message_id
+        from public.user_logins
+        where
+            user_id = %(user_id)s and message_id is not null
+            and (create_date is null or create_date <= (%(until)s at time zone 'UTC')::date)
         union
         select message_id from of_staging
     )
@@ -17,17 +23,25 @@ theirs as materialized (
 stored as (
     update public.user_logins
     set user_id = null, masked_ip = null, masked_device_id = null
-    where
-        message_id in (select message_id from theirs)
-        or (user_id = %(user_id)s and message_id is null)
-    returning 1
+    where message_id in (select message_id from theirs)
+    returning num_nonnulls(user_id, masked_ip, masked_device_id) > 0 as stays
+),
+
+of_before as (
+    update public.user_logins
+    set user_id = null, masked_ip = null, masked_device_id = null
+    where user_id = %(user_id)s and message_id is null
+    returning num_nonnulls(user_id, masked_ip, masked_device_id) > 0 as stays
 ),
 
 staged as (
     update login_etl.staging_logins
     set user_id = null, masked_ip = null, masked_device_id = null
     where message_id in (select message_id from theirs)
-    returning 1
+    returning num_nonnulls(user_id, masked_ip, masked_device_id) > 0 as stays
 )
 
-select (select count(*) from stored) as user_logins, (select count(*) from staged) as staging
+select
+    (select count(*) from stored) + (select count(*) from of_before) as user_logins,
+    (select count(*) from staged) as staging,
+    (select count(*) from (table stored union all table of_before union all table staged) as every where stays) as stays

@@ -9,6 +9,7 @@ select
         from public.user_logins
         where
             user_id = %(user_id)s
+            and (create_date is null or create_date <= (%(until)s at time zone 'UTC')::date)
             and not exists (
                 select from of_staging
                 where of_staging.message_id = user_logins.message_id and sent_at > %(until)s

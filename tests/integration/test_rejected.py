@@ -165,7 +165,7 @@ def test_reasons_times_and_a_limit_select(ready, keyring, drain):
 def test_pages_are_bounded_in_messages_and_bytes_and_none_is_left_out(ready, keyring, drain, monkeypatch):
     drain([login(f"user {number}", locale=5 if number % 3 else None) for number in range(20)])
     pages = []
-    page = rejected.next_page  # noqa: SLF001 - what is bounded cannot be seen from outside
+    page = rejected.next_page
     monkeypatch.setattr(rejected, "next_page", lambda *arguments: pages.append(found := page(*arguments)) or found)
     for bounds, sizes in (({"PAGE_MESSAGES": 8}, [8, 8, 4, 0]), ({"PAGE_BYTES": 1}, [1] * 20 + [0])):
         with monkeypatch.context() as patch:

@@ -30,13 +30,8 @@ EVENTS, SEED = 100, 7
 HOURS_12 = 43_200
 PEOPLE = {"officer": "privacy_officer", "auditor": "privacy_auditor"}
 WHO = "select user_id, count(*) from public.user_logins where masked_device_id = %s group by user_id order by user_id"
-DEVICE = """
-select masked_device_id from public.user_logins
-group by 1 having count(distinct user_id) = 5
-"""
-COUNTS = """
-select count(*), count(user_id), count(*) - count(user_id), count(distinct masked_device_id) from public.user_logins
-"""
+DEVICE = "select masked_device_id from public.user_logins group by 1 having count(distinct user_id) = 5"
+COUNTS = "select count(*), count(user_id), count(*) - count(user_id), count(distinct masked_device_id) from user_logins"
 
 console = Console(highlight=False, width=110)
 
@@ -170,7 +165,8 @@ def tell(demo: Demo) -> None:
     _show_trail(demo)
 
     demo.step("What is left of her")
-    found = Counter(_search(demo, {"her user id": eva, "the device's id": device, "her address": _field(hers, "ip")}))
+    address = json.loads(hers)["ip"]
+    found = _search(demo, {"her user id": eva, "the device's id": device, "her address": address})
     demo.table(("raw value", "found in the tables of the warehouse"), [(what, found[what]) for what in sorted(found)])
     _expect(not any(found.values()), "something is left")
     console.print(f"\nTo look at the tables: SANDBOX_HOME={HOME} make psql", markup=False, soft_wrap=True)
@@ -200,10 +196,6 @@ def _shared_device(bodies: list[str]) -> tuple[str, str, str]:
     [(device, _)] = Counter(event["device_id"] for event in events).most_common(1)
     event = next(event for event in events if event["device_id"] == device)
     return device, event["user_id"], json.dumps(event)
-
-
-def _field(body: str, name: str) -> str:
-    return str(json.loads(body)[name])
 
 
 def _counts(demo: Demo) -> None:

@@ -31,6 +31,7 @@ from include.privacy.erasures import Erasure, record_erased, waiting
 from include.privacy.fence import pass_fence
 from include.privacy.install import check_privacy
 from include.privacy.masking import Keyring
+from include.privacy.mentions import names_user
 from include.privacy.sealing import unseal
 from include.warehouse.errors import is_refusal, reason_of
 from include.warehouse.locks import take_turn
@@ -193,7 +194,7 @@ def _search_bodies(
                 by = [
                     each.erasure_id
                     for each in people
-                    if rejected.sent_at <= until[each.erasure_id] and tombstones.names_user(message, each.user_id)
+                    if rejected.sent_at <= until[each.erasure_id] and names_user(message, each.user_id)
                 ]
                 found.update(by)
                 if by:

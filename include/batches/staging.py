@@ -15,8 +15,9 @@ from include.events.message import Message, Origin
 from include.events.version import pack_version
 from include.privacy.fence import begin_masking, pass_fence
 from include.privacy.masking import Keyring, canonical_form, is_address
+from include.privacy.mentions import user_ids_in
 from include.privacy.sealing import seal
-from include.privacy.tombstones import tombstones, user_ids_in
+from include.privacy.tombstones import tombstones
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 

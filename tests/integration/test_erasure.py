@@ -25,7 +25,7 @@ from include.failures import SetupError
 from include.privacy import tombstones
 from include.privacy.erasures import ask_erasure
 from include.privacy.fence import pass_fence
-from include.privacy.tombstones import MOST_TEXTS, user_ids_in
+from include.privacy.mentions import MOST_TEXTS, user_ids_in
 from include.privacy.trail import verify
 from include.warehouse.setup import prepare_warehouse
 from include.warehouse.statements import statement

@@ -23,11 +23,11 @@ from tabulate import tabulate
 from include.batches.progress import Progress
 from include.batches.reconciliation import FailedCheck
 from include.batches.rewrap import Place, Rewrapped, pages, rewrap
-from include.failures import SetupError
 from include.privacy.fence import begin_masking, masking, switch_masking
 from include.privacy.masking import Keyring
 from include.privacy.sealing import reseal
 from include.privacy.trail import note
+from include.warehouse.check import refuse_missing_rights
 from include.warehouse.locks import take_turn
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
@@ -189,10 +189,7 @@ def in_use(connection: psycopg.Connection, keyring: Keyring) -> Keyring:
 
 def check_rotation_rights(connection: psycopg.Connection) -> None:
     """The role may do all that a rotation does; SetupError with the statements that let it."""
-    with transaction(connection):
-        [(missing,)] = connection.execute(statement("privacy/missing_rotation_rights")).fetchall()
-    if missing:
-        raise SetupError(f"connection warehouse: its role lacks rights: run, as their owner: {'; '.join(missing)}")
+    refuse_missing_rights(connection, "privacy/missing_rotation_rights")
 
 
 def old_masks(connection: psycopg.Connection, keyring: Keyring) -> tuple[int, str, str]:

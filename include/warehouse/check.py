@@ -1,5 +1,6 @@
 """Is the warehouse as it must be? Each check only asks, and raises SetupError, in one sentence, where it is not."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -73,8 +74,15 @@ def check_encoding(connection: psycopg.Connection) -> None:
 
 def check_rights(connection: psycopg.Connection, *, migrating: bool) -> None:
     """The role may do what a run does, by the catalogue; `migrating`: also what the migrations do."""
+    refuse_missing_rights(connection, "warehouse/missing_rights", {"migrating": migrating})
+
+
+def refuse_missing_rights(
+    connection: psycopg.Connection, query: str, values: Mapping[str, object] | None = None
+) -> None:
+    """SetupError where a statement of ours, by its name, returns statements that would give this role what it lacks."""
     with transaction(connection):
-        [(missing,)] = connection.execute(statement("warehouse/missing_rights"), {"migrating": migrating}).fetchall()
+        [(missing,)] = connection.execute(statement(query), values).fetchall()
     if missing:
         raise SetupError(f"connection warehouse: its role lacks rights: run, as their owner: {'; '.join(missing)}")
 

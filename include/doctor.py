@@ -140,7 +140,9 @@ def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Key
         warn_of_identity(warehouse)
     with done.check("schema privacy") as found:
         fault = fault_of_privacy(warehouse)
-        found.append(f"none for erasure and the trail: {fault}" if fault else f"the trail ends at {head(warehouse)}")
+        found.append(
+            f"not in use, so no erasure and no trail: {fault}" if fault else f"the trail ends at {head(warehouse)}"
+        )
 
 
 def _check_queues(done: Examination, variables: Sequence[str]) -> None:

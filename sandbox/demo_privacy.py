@@ -115,8 +115,8 @@ def tell(demo: Demo) -> None:
 
     demo.step(
         "Load",
-        f"{EVENTS} logins are on the queue. One more, of a user we call Eva, was received by a consumer that crashed:",
-        "SQS will show it again, much later.",
+        f"{EVENTS} messages are on the queue, one of them no login. One more, of a user we call Eva, was received by a",
+        "consumer that crashed: SQS will show it again, much later.",
     )
     send(client, url, iter([hers]))
     [late] = client.receive_message(QueueUrl=url, VisibilityTimeout=HOURS_12, WaitTimeSeconds=5)["Messages"]
@@ -127,6 +127,7 @@ def tell(demo: Demo) -> None:
     demo.step("A device that five users share", "Equal devices have equal masks. Which device it is, no table says.")
     mask, five = demo.device()
     demo.users("device", mask)
+    console.print(f"    Eva is {eva}.", markup=False)
     _expect(eva in five, "Eva is not among them")
 
     demo.step(

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import psycopg
@@ -61,7 +61,9 @@ def plan_erasure(connection: psycopg.Connection, keyring: Keyring) -> list[int]:
         for person in people
     ]
     headers = ["erasure", "case", "rows of user_logins", "rows of staging", "rejected bodies"]
-    log.info("to be forgotten:\n%s", tabulate(lines, headers, intfmt=","))
+    log.info("to be forgotten, once dry_run is off:\n%s", tabulate(lines, headers, intfmt=","))
+    for number, case, *found in lines:
+        _warn_of_nothing(number, case, found)
     return [person.erasure_id for person in people]
 
 
@@ -109,6 +111,7 @@ def erase_rows(
             refused.append(f"erasure {person.erasure_id}: a trigger or a rule keeps rows as they are")
             continue
         log.info("erasure %d, case %s: %s", person.erasure_id, person.case_number, counts)
+        _warn_of_nothing(person.erasure_id, person.case_number, counts.values())
         sums.update(counts, erased=1)
     if refused:
         raise FailedCheck(f"{len(refused)} people are not erased: {'; '.join(refused)}: fix it, and clear the task")
@@ -129,6 +132,14 @@ def check_erasure(connection: psycopg.Connection) -> None:
             "connection warehouse: public.user_logins does not allow null where an erasure puts it: "
             + ("drop its primary key, which has such a column, and " if in_key else "")
             + f"run: alter table public.user_logins {columns}"
+        )
+
+
+def _warn_of_nothing(erasure_id: int, case_number: str, found: Iterable[int]) -> None:
+    """A user id that is spelled otherwise is another person's."""
+    if not any(found):
+        log.warning(
+            "erasure %d, case %s: nothing is there: is the user id spelled as in user_logins?", erasure_id, case_number
         )
 
 

@@ -16,7 +16,16 @@ from include.privacy.install import INSTALL, install, members, script
 from include.privacy.trail import BrokenTrail, read_anchor, verify
 from include.warehouse.errors import text_of
 
-WELL = {"queued", "already queued"}
+ANCHOR_HELP = "an anchor that maintain_user_logins has logged; may be given several times"
+WELL = ("queued", "already queued")
+CASE = "the number of the case: up to 64 letters, digits, and . _ / - behind the first"
+# Who may do it, for whom it is refused. Roles count in every database of a server.
+FOR_WHOM = {
+    "install": "it takes a role with createrole, and create on this database; where another database of this server "
+    "has schema privacy, the role that made the roles there",
+    "erase": "it takes a login in privacy_officer",
+    "verify": "it takes a login in privacy_auditor",
+}
 
 
 def install_schema(arguments: argparse.Namespace) -> None:
@@ -37,8 +46,8 @@ def erase(arguments: argparse.Namespace) -> None:
     with _connect() as connection:
         for user_id in _user_ids():
             verdicts[ask_erasure(connection, case_number=arguments.case, user_id=user_id)] += 1
-    print(", ".join(f"{number} {verdict}" for verdict, number in verdicts.items()) or "no user id was given")
-    if not verdicts or verdicts.keys() - WELL:
+    print("; ".join(f"{verdict}: {number}" for verdict, number in verdicts.items()) or "no user id was given")
+    if not verdicts or not all(verdict.startswith(WELL) for verdict in verdicts):
         sys.exit(1)
     print("the DAG erase_users forgets them: trigger it, first as the dry run that it is by default")
 
@@ -47,8 +56,10 @@ def verify_trail(arguments: argparse.Namespace) -> None:
     """Check that no entry of the trail was changed; for an auditor."""
     with _connect() as connection:
         head = verify(connection, [read_anchor(text) for text in arguments.anchor])
-    anchored = "" if arguments.anchor else "; no anchor was given"
-    print(f"whole: {head.seq} entries, each as it was written{anchored}")
+        where = f"database {connection.info.dbname}"
+    print(f"whole: {where}, {head.seq} entries, each as it was written")
+    if not arguments.anchor:
+        print("a trail that was computed anew is whole as well: give an anchor, --anchor NUMBER:HASH")
     print(f"anchor: {head}")
 
 
@@ -67,11 +78,11 @@ def _checked(user_id: str) -> str:
 
 def _lines() -> Iterator[str]:
     if sys.stdin.isatty():
-        while user_id := input("user id (an empty line ends): "):
+        while user_id := input("user id (an empty line ends): ").strip():
             yield user_id
     else:
         lines = sys.stdin.buffer.read().decode("utf-8-sig").split("\n")
-        yield from filter(None, (line.removesuffix("\r") for line in lines))
+        yield from filter(None, map(str.strip, lines))
 
 
 def _connect() -> psycopg.Connection:
@@ -87,14 +98,14 @@ def main() -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, command in {"install": install_schema, "erase": erase, "verify": verify_trail}.items():
         sub = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
-        sub.set_defaults(command=command)
+        sub.set_defaults(command=command, name=name)
         if command is install_schema:
             sub.add_argument("--login", default="pipeline", help="the login of connection warehouse (pipeline)")
             sub.add_argument("--print", action="store_true", help="print the SQL, and run nothing")
         if command is erase:
-            sub.add_argument("--case", required=True, help="the number of the case, by which it is found again")
+            sub.add_argument("--case", required=True, help=CASE)
         if command is verify_trail:
-            sub.add_argument("--anchor", action="append", default=[], metavar="SEQ:HASH", help="printed before")
+            sub.add_argument("--anchor", action="append", default=[], metavar="SEQ:HASH", help=ANCHOR_HELP)
     arguments = parser.parse_args()
     try:
         arguments.command(arguments)
@@ -103,9 +114,10 @@ def main() -> None:
     except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable, psycopg.errors.UndefinedFunction):
         sys.exit(f"schema privacy is not installed in this database: {INSTALL}")
     except psycopg.errors.InsufficientPrivilege as error:
-        sys.exit(f"{text_of(error)}: use a login that may; docs/privacy.md says who may do what")
+        sys.exit(f"{text_of(error)}: {FOR_WHOM[arguments.name]}")
     except psycopg.Error as error:
         sys.exit(text_of(error))
 
 
-main()
+if __name__ == "__main__":
+    main()

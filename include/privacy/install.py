@@ -109,7 +109,7 @@ def fault_of_privacy(connection: psycopg.Connection) -> str:
     login = connection.info.user
     use_another = "use a role with the rights in sandbox/rights.sql"
     for is_so, fault in (
-        (not standing.is_installed, f"it is not installed: {INSTALL}"),
+        (not standing.is_installed, f"it is not installed: {INSTALL} --login {login}"),
         (standing.is_superuser, f"{login} is a superuser, who could rewrite the trail: {use_another}"),
         (standing.makes_roles, f"{login} may create roles, and so become its owner: alter role {login} nocreaterole"),
         (standing.is_owner, f"{login} is a member of its owner: run: revoke privacy_owner from {login}"),

@@ -48,7 +48,7 @@ class Anchor:
 
 def read_anchor(text: str) -> Anchor:
     """An anchor as it was printed; SetupError for any other text."""
-    match = ANCHOR.fullmatch(text.strip())
+    match = ANCHOR.fullmatch(text.strip().lower())
     if not match:
         raise SetupError("an anchor is a number, a colon, and 64 hex digits, as maintain_user_logins prints it")
     return Anchor(int(match[1]), match[2])
@@ -110,4 +110,6 @@ def note(connection: psycopg.Connection, event: Event, counts: Mapping[str, int 
 
 def _check_anchors(anchors: Sequence[Anchor], seq: int, digest: bytes) -> None:
     if any(anchor.seq == seq and anchor.hash != digest.hex() for anchor in anchors):
-        raise BrokenTrail(f"entry {seq} is not the one that was anchored: the trail was rewritten")
+        raise BrokenTrail(
+            f"entry {seq} is not the one that was anchored: the trail was rewritten, or the anchor is not its own"
+        )

@@ -285,7 +285,7 @@ def test_who_is_asked_for_again_is_forgotten_as_of_then(prepared, keys, local):
     stage(prepared, logins(EVA, sent=datetime.now(UTC)), [], keyring=keys(1), origin=ORIGIN)
     merge(prepared)
     with login(local.postgres, "olga") as officer:
-        assert ask_erasure(officer, case_number="C-2", user_id=EVA) == "already queued"
+        assert ask_erasure(officer, case_number="C-2", user_id=EVA) == "already queued, now as C-0, C-2"
     with pytest.raises(FailedCheck, match="erasure 1 has no tombstone since it was asked for: clear raise_tombstones"):
         erasure.erase_rows(ids, {})
     assert erase()["user_logins"] == 2
@@ -469,6 +469,17 @@ def test_without_schema_privacy_it_says_so(warehouse, keys, monkeypatch, local):
         install_privacy(local.postgres)
     with pytest.raises(SetupError, match="postgres is a superuser, who could rewrite the trail"):
         erasure.plan_erasure()
+
+
+def test_a_user_id_that_is_spelled_otherwise_is_warned_of(prepared, keys, caplog):
+    stage(prepared, logins(EVA), [], keyring=keys(1), origin=ORIGIN)
+    ask(EVA.upper(), EVA)
+    sentence = "erasure 1, case C-0: nothing is there: is the user id spelled as in user_logins?"
+    erasure.plan_erasure()
+    assert caplog.messages.count(sentence) == 1
+    assert erase()["erased"] == 2
+    assert caplog.messages.count(sentence) == 3
+    assert not any("erasure 2" in message and "nothing is there" in message for message in caplog.messages)
 
 
 def test_nobody_waits(prepared, caplog):

@@ -2,7 +2,7 @@
 
 They are read and raised behind the fence: what is staged after one is raised has met it, and what was staged before is
 committed. SQS keeps a message for 14 days at most, and a dead letter for 14 more: they end after 30, or when no
-rejected body is left that was sent before.
+rejected body is left that was sent before, whichever is later.
 """
 
 from __future__ import annotations

@@ -153,6 +153,6 @@ def ask(url, body=None):
 def test_make_help_lists_every_target_that_the_readme_names():
     targets = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[0] for line in targets.splitlines()}
-    named = set(re.findall(r"(?:^|`|\()make (?:-s )?([a-z]+)", README, re.MULTILINE))
+    named = set(re.findall(r"(?:^|`|\()make (?:-s )?([a-z-]+)", README, re.MULTILINE))
     assert {"run", "test", "help", "ui", "seed", "env", "stop"} <= named <= listed
     assert {"install", "check"} <= listed

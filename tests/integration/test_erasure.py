@@ -18,7 +18,6 @@ from include.batches.reconciliation import FailedCheck
 from include.batches.rejected import Selection
 from include.batches.staging import stage
 from include.batches.window import Window
-from include.connections import warehouse_connection
 from include.events.login import RejectedMessage, parse
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
@@ -30,6 +29,7 @@ from include.privacy.trail import verify
 from include.warehouse.setup import prepare_warehouse
 from include.warehouse.statements import statement
 from tests.integration.test_adoption import table
+from tests.support.beside import going_on
 from tests.support.merging import merge
 from tests.support.privacy import as_dba, install_privacy, login
 from tests.support.worker import Conversation, erase, exit_code, rotate
@@ -563,15 +563,6 @@ def test_an_erasure_beside_all_else_leaves_nothing_and_takes_nothing_else(prepar
     stage(prepared, first, rejects(*(f'{{"user": "{user}"}}' for user in users)), keyring=keyring, origin=ORIGIN)
     merge(prepared)
     ask(*sorted(gone))
-    stop = Event()
-
-    def beside(act):
-        number = 0
-        with warehouse_connection() as connection:
-            while not stop.is_set() or not number:
-                number += 1
-                act(connection)
-        return number
 
     def drain(connection):
         sent = [*logins(*users), *first[:20]]
@@ -585,13 +576,8 @@ def test_an_erasure_beside_all_else_leaves_nothing_and_takes_nothing_else(prepar
         pipeline.replay_messages(Selection(limit=10), origin=ORIGIN, dry_run=True)
 
     acts = [drain, drain, merge, rebuild, replay]
-    with ThreadPoolExecutor(len(acts)) as pool:
-        running = [pool.submit(beside, act) for act in acts]
-        try:
-            assert erase()["erased"] == len(gone)
-        finally:
-            stop.set()
-        numbers = [each.result(120) for each in running]
+    with going_on(*acts) as numbers:
+        assert erase()["erased"] == len(gone)
     merge(prepared)
     rebuild(prepared)
     drains = numbers[0] + numbers[1]

@@ -4,9 +4,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from threading import Event
 from uuid import uuid4
 
 import psycopg
@@ -18,7 +16,6 @@ from include.batches.reconciliation import FailedCheck
 from include.batches.rejected import Selection
 from include.batches.staging import stage
 from include.batches.window import Window
-from include.connections import warehouse_connection
 from include.events.login import RejectedMessage, parse
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
@@ -27,6 +24,7 @@ from include.privacy.fence import Masking, masking, pass_fence
 from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_adoption import table
+from tests.support.beside import going_on
 from tests.support.merging import merge
 from tests.support.worker import Conversation, exit_code, rotate
 
@@ -269,15 +267,7 @@ def test_a_rotation_beside_all_else_leaves_no_older_mask_and_splits_no_group(loa
         land(loaded, keys(1), logins=300, rejects=0, days_ago=200)
     merge(loaded)
     old, new = keys(1), keys(2)
-    stop, refused = Event(), []
-
-    def beside(act):
-        number = 0
-        with warehouse_connection() as connection:
-            while not stop.is_set() or not number:
-                number += 1
-                act(connection)
-        return number
+    refused = []
 
     def drain_under(keyring):
         def act(connection):
@@ -292,13 +282,8 @@ def test_a_rotation_beside_all_else_leaves_no_older_mask_and_splits_no_group(loa
         pipeline.merge_user_logins(Run("user_logins", f"rebuild {uuid4()}"), window=AGES)
 
     acts = [drain_under(old), drain_under(new), merge, rebuild, lambda each: empty_default_partition(each, months=3)]
-    with ThreadPoolExecutor(len(acts)) as pool:
-        running = [pool.submit(beside, act) for act in acts]
-        try:
-            rotate()
-        finally:
-            stop.set()
-        assert all(each.result(120) for each in running)
+    with going_on(*acts):
+        rotate()
     merge(loaded)
     assert all("whose key this worker's connection lacks" in sentence for sentence in refused)
     all_under(loaded, new)

@@ -34,7 +34,7 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import dag, task, teardown
 
-from include import pipeline
+from include import maintenance
 from include.params import (
     KEEP_MONTHS,
     KEEP_REJECTED_DAYS,
@@ -59,29 +59,29 @@ from include.retries import RETRIES
 def maintain_user_logins():
     @task
     def make_partitions():
-        return pipeline.make_partitions()
+        return maintenance.make_partitions()
 
     @task
     def drop_staging_days(days):
-        return pipeline.drop_staging_days(days=retention(KEEP_STAGING_DAYS, days))
+        return maintenance.drop_staging_days(days=retention(KEEP_STAGING_DAYS, days))
 
     @task
     def drop_login_months(months):
-        return pipeline.drop_login_months(months=months_to_keep(months))
+        return maintenance.drop_login_months(months=months_to_keep(months))
 
     @task
     def forget_rejected_bodies(days):
-        return pipeline.forget_rejected_bodies(days=retention(KEEP_REJECTED_DAYS, days))
+        return maintenance.forget_rejected_bodies(days=retention(KEEP_REJECTED_DAYS, days))
 
     @task
     def privacy_upkeep():
-        return pipeline.privacy_upkeep()
+        return maintenance.privacy_upkeep()
 
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
     def report(made, days_dropped, months_dropped, forgotten, privacy):
         dropped = {"drop_staging_days": days_dropped, "drop_login_months": months_dropped}
         kept = {"forget_rejected_bodies": forgotten, "privacy_upkeep": privacy}
-        pipeline.report({"make_partitions": made, **dropped, **kept})
+        maintenance.report({"make_partitions": made, **dropped, **kept})
 
     report(
         make_partitions(),

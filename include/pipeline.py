@@ -1,7 +1,6 @@
-"""The tasks of the DAGs, by their names: each with the connections it needs, and the logic that does it."""
+"""The tasks of `user_logins` and `replay_rejected`, by their names: each with the connections and the logic of it."""
 
 import ctypes
-import logging
 import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,31 +16,15 @@ from include.connections import masking_keyring, sqs_client, warehouse_connectio
 from include.events.message import Origin, QueueSource, Run, Source
 from include.params import QUEUE_URL
 from include.privacy.check import check_kids, warn_of_rotation
-from include.privacy.install import fault_of_privacy, let_analysts_read
-from include.privacy.tombstones import end_tombstones
-from include.privacy.trail import head
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog, left_on
 from include.sqs.check import check_queue
 from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.dead_letters import only_ours, warn_of_dead_letters
 from include.sqs.plan import Share
-from include.warehouse import partitions, retention
-from include.warehouse.adoption import narrow_key
-from include.warehouse.default_partition import empty_default_partition
 from include.warehouse.identity import check_identity, warn_of_identity
-from include.warehouse.primary_key import add_primary_key
-from include.warehouse.report import outcome_table, size_table
 from include.warehouse.setup import migrate_warehouse, prepare_warehouse
 
-log = logging.getLogger(__name__)
-
-# How far ahead of need the maintenance creates partitions: should it fail, there is a week, and a quarter, to fix it
-# until a run has to create its own, and wait for locks while messages wait.
-DAYS_AHEAD = 7
-MONTHS_AHEAD = 3
-# How long before the body of a rejected message is forgotten the maintenance warns of it.
-DAYS_TO_REPLAY = 7
 M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
 
@@ -156,78 +139,6 @@ def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> di
         prepare_warehouse(warehouse)
         check_kids(warehouse, keyring)
         return rejected.replay_messages(warehouse, keyring, selected, origin=origin, dry_run=dry_run)
-
-
-def make_partitions() -> dict[str, str]:
-    """Create the partitions of the days and months to come, empty the default partition, and say what was done.
-
-    A `user_logins` that an early version made or adopted gets its key as it is now. Raises SetupError for rows that a
-    person must correct, TimeoutError or psycopg's LockNotAvailable for a table that somebody keeps locked; what can be
-    done is done first.
-    """
-    with warehouse_connection() as warehouse:
-        migrate_warehouse(warehouse)
-        made = partitions.make_partitions(warehouse, months=MONTHS_AHEAD, days=DAYS_AHEAD)
-        log.info("partitions created: %s", ", ".join(made) or "none")
-        done = dict.fromkeys(made, "created")
-        try:
-            done |= empty_default_partition(warehouse, months=MONTHS_AHEAD)
-        finally:  # rows that a person must correct keep nobody from having the key, unless they have no date
-            done |= add_primary_key(warehouse)
-        return done | narrow_key(warehouse)
-
-
-def drop_staging_days(*, days: int) -> dict[str, str]:
-    """Drop the days of staging that are older than `days` days and merged, and say what became of each old day."""
-    with warehouse_connection() as warehouse:
-        migrate_warehouse(warehouse)  # and no more: what is kept must not depend on the state of user_logins
-        return retention.drop_staging_days(warehouse, days=days) or {"old days": "none"}
-
-
-def drop_login_months(*, months: int | None) -> dict[str, str]:
-    """Drop the months of `user_logins` that ended more than so many months ago, and say what became of each."""
-    with warehouse_connection() as warehouse:
-        migrate_warehouse(warehouse)
-        return retention.drop_login_months(warehouse, months=months)
-
-
-def forget_rejected_bodies(*, days: int) -> dict[str, str]:
-    """Forget the sealed bodies of messages rejected more than `days` ago, and warn of the next ones.
-
-    Says how many were forgotten, and what the last days' take.
-    """
-    with warehouse_connection() as warehouse:
-        migrate_warehouse(warehouse)  # and no more: what is kept must not depend on the state of user_logins
-        forgotten = rejected.forget_rejected_bodies(warehouse, days=days)
-        soon = rejected.bodies_to_forget(warehouse, days=max(0, days - DAYS_TO_REPLAY))
-        sealed = rejected.sealed_by_day(warehouse)
-    log.info("forgot the bodies of %d messages that were rejected more than %d days ago", forgotten, days)
-    if soon:
-        log.warning(
-            "the bodies of %d rejected messages that were never replayed are forgotten within %d days: "
-            "run replay_rejected before",
-            soon,
-            min(days, DAYS_TO_REPLAY),
-        )
-    return {"bodies": f"{forgotten:,} forgotten" + (f", {soon:,} within a week" if soon else "")} | sealed
-
-
-def privacy_upkeep() -> dict[str, str]:
-    """End old tombstones, let analysts read the view where there is their group, and say where the trail ends."""
-    with warehouse_connection() as warehouse:
-        migrate_warehouse(warehouse)
-        let_analysts_read(warehouse)
-        ended = end_tombstones(warehouse)
-        fault = fault_of_privacy(warehouse)
-        anchor = f"none, because of schema privacy: {fault}" if fault else str(head(warehouse))
-    log.info("anchor of the trail: %s", anchor)
-    return {"tombstones": f"{ended:,} ended", "anchor of the trail": anchor}
-
-
-def report(tasks: Mapping[str, Mapping[str, str] | None]) -> None:
-    """Log what the tasks of the maintenance did, and how large the tables are now. None for a task that failed."""
-    with warehouse_connection() as warehouse:
-        log.info("%s\n\n%s", outcome_table(tasks), size_table(warehouse))
 
 
 def _give_memory_back() -> None:

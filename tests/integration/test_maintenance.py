@@ -9,7 +9,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from include import pipeline
+from include import maintenance, pipeline
 from include.batches.merge import Merged
 from include.batches.rebuild import rebuild
 from include.batches.staging import stage
@@ -113,11 +113,11 @@ def test_months_and_days_ahead(start, months):
 
 
 def test_what_is_made_ahead_spares_the_runs_of_a_week_all_ddl(ready, connected):
-    made = pipeline.make_partitions()
+    made = maintenance.make_partitions()
     assert list(made.values()) == ["created"] * 8 + ["empty"]
     for days in range(7):
         assert make_partitions(ready, today(ready) + days * DAY) == []
-    assert pipeline.make_partitions() == {"default partition": "empty"}
+    assert maintenance.make_partitions() == {"default partition": "empty"}
     assert make_partitions(ready, today(ready) + 40 * DAY, days=0) == [staging_day(today(ready) + 40 * DAY).name]
 
 
@@ -194,7 +194,7 @@ def test_adopted_tables_are_left_alone(local, warehouse, connected):
         owner.execute("insert into public.user_logins (user_id, create_date) values ('legacy', '2020-01-01')")
         for table in ("user_logins", "others"):
             owner.execute(f"alter table public.{table} owner to pipeline".encode())
-    made = pipeline.make_partitions()
+    made = maintenance.make_partitions()
     assert made.pop("default partition") == "none: public.user_logins is not partitioned by this project"
     assert {name[:15] for name in made} == {"staging_logins_"}
     assert warehouse.execute("select tableoid::regclass::text from public.user_logins").fetchall() == [("others",)]
@@ -378,17 +378,17 @@ def test_drains_merges_and_rebuilds_go_on_while_days_are_dropped(local, ready, k
 
 def maintain():
     parts = {
-        "make": pipeline.make_partitions(),
-        "drop": pipeline.drop_staging_days(days=5),
-        "forget": pipeline.forget_rejected_bodies(days=5),
+        "make": maintenance.make_partitions(),
+        "drop": maintenance.drop_staging_days(days=5),
+        "forget": maintenance.forget_rejected_bodies(days=5),
     }
-    pipeline.report(parts)
+    maintenance.report(parts)
 
 
 def test_a_maintenance_killed_anywhere_is_finished_by_the_next_one(
     ready, proxies, connected, stage_days_ago, subtests, ask
 ):
-    pipeline.make_partitions()
+    maintenance.make_partitions()
     kept = stage_days_ago(8)
 
     def disorder():

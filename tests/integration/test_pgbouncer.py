@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from include import pipeline
+from include import maintenance, pipeline
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import warehouse_connection
@@ -91,7 +91,7 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
         pipeline.check_run(replay.run, "rejected_messages", drained=[replayed])
         with empty_warehouse.connect() as owner:
             owner.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
-        assert pipeline.forget_rejected_bodies(days=30) == {"bodies": "1 forgotten"}
+        assert maintenance.forget_rejected_bodies(days=30) == {"bodies": "1 forgotten"}
 
     assert left_on(sqs, queue_url) == 0
     with empty_warehouse.connect() as owner:

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from include import pipeline
+from include import maintenance, pipeline
 from include.batches import reconciliation, rejected
 from include.batches.drain import drain_and_mask
 from include.batches.merge import Merged
@@ -331,7 +331,7 @@ def test_bodies_that_are_forgotten_next_are_in_a_warning(ready, drain, connected
     for days, warned in ((22, False), (24, True)):
         age = f"rejected_at = now() - interval '{days} days'"
         ready.execute(f"update login_etl.rejected_messages set {age}".encode())
-        outcome = pipeline.forget_rejected_bodies(days=30)
+        outcome = maintenance.forget_rejected_bodies(days=30)
         assert outcome["bodies"] == ("0 forgotten, 4 within a week" if warned else "0 forgotten")
         assert ("the bodies of 4 rejected messages that were never replayed" in caplog.text) is warned
 
@@ -355,7 +355,7 @@ def test_forgetting_does_not_depend_on_the_state_of_the_table(ready, connected, 
     drain(BODIES)
     ready.execute("update login_etl.rejected_messages set rejected_at = now() - interval '31 days'")
     ready.execute("create unique index on public.user_logins (user_id, create_date)")
-    assert pipeline.forget_rejected_bodies(days=30) == {"bodies": "4 forgotten"}
+    assert maintenance.forget_rejected_bodies(days=30) == {"bodies": "4 forgotten"}
 
 
 def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from include import pipeline
+from include import maintenance, pipeline
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.connections import NETWORK, warehouse_connection
@@ -74,10 +74,10 @@ def load(queue_url):
         warehouse.execute("delete from public.user_logins where user_id = 'user-0'")
     rebuilt = pipeline.merge_user_logins(Run("user_logins", "a rebuild"), window=AGES)
     replayed = pipeline.replay_messages(Selection(limit=100), origin=REPLAY, dry_run=True)
-    pipeline.make_partitions()
-    pipeline.drop_staging_days(days=1)
-    pipeline.forget_rejected_bodies(days=1)
-    pipeline.report({})
+    maintenance.make_partitions()
+    maintenance.drop_staging_days(days=1)
+    maintenance.forget_rejected_bodies(days=1)
+    maintenance.report({})
     return merged["inserted"], rebuilt["rebuilt"], replayed["opened"]
 
 

@@ -57,7 +57,7 @@ def test_a_task_does_what_the_pipelines_function_of_its_name_does(path):
     tasks += [node for node in functions if any("teardown" in ast.unparse(each) for each in node.decorator_list)]
     assert len(tasks) >= 3
     for task in tasks:
-        called = re.findall(r"(?:pipeline|rotation|erasure)\.(\w+)\(", ast.unparse(task))
+        called = re.findall(r"(?:pipeline|maintenance|rotation|erasure)\.(\w+)\(", ast.unparse(task))
         assert called == [task.name]
 
 

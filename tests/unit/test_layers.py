@@ -12,6 +12,7 @@ ENTRANCE = {
     "connections",
     "doctor",
     "erasure",
+    "maintenance",
     "malformed",
     "params",
     "pipeline",

@@ -65,8 +65,8 @@ def section(bench: Bench) -> Section:
     for task, (code, least) in TASKS.items():
         taken = interleaved(
             bench.size(EMPTY_ROUNDS, 1),
-            floor=partial(fresh, AIRFLOW, least),
-            ours=partial(fresh, AIRFLOW, code.format(url=bench.stub.queue_url)),
+            floor=partial(bench.cpu, AIRFLOW, least),
+            ours=partial(bench.cpu, AIRFLOW, code.format(url=bench.stub.queue_url)),
         )
         rows.append([f"`{task}`", number(taken["floor"] * 1000), number(taken["ours"] * 1000)])
         floor, ours = floor + taken["floor"], ours + taken["ours"]
@@ -80,14 +80,14 @@ def section(bench: Bench) -> Section:
 def _parsing(bench: Bench, path: Path) -> Figure:
     floor = bench.local.home / f"empty_{path.name}"
     floor.write_text("\n".join(sorted(set(airflow_imports(path)))) + EMPTY_DAG)
-    taken = interleaved(bench.size(ROUNDS, 1), floor=partial(parse, floor), ours=partial(parse, path))
+    taken = interleaved(bench.size(ROUNDS, 1), floor=partial(parse, bench, floor), ours=partial(parse, bench, path))
     name = f"parsing {path.name} against an empty DAG file"
     return growth(name, taken["floor"], taken["ours"], "s", at_most=1.3)
 
 
-def parse(path: Path) -> float:
+def parse(bench: Bench, path: Path) -> float:
     """CPU seconds in which a new interpreter executes a DAG file."""
-    return fresh("import runpy", f"runpy.run_path({str(path)!r})")
+    return bench.cpu("import runpy", f"runpy.run_path({str(path)!r})")
 
 
 def airflow_imports(path: Path) -> Iterator[str]:

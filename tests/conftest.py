@@ -3,8 +3,10 @@
 import functools
 import os
 import secrets
+import shutil
 import tempfile
 import uuid
+from pathlib import Path
 
 # Before anything imports Airflow: its home must not be the user's. Nobody listens at that database's
 # address, so what passes in this process needs none.
@@ -24,6 +26,7 @@ from sandbox.environment import airflow_environment
 from sandbox.servers import RIGHTS, free_port
 
 pytest_plugins = ["tests.support.fixtures"]
+LOCAL_SETTINGS = Path(__file__).parent / "support" / "airflow_local_settings.py"
 
 # Each client parses a megabyte of botocore's JSON again, which would be most of what a thousand short runs cost.
 _load_file = functools.cache(JSONFileLoader().load_file)
@@ -75,6 +78,9 @@ def airflow_home(local):
     """The environment of Airflow's processes, whose metadata database is ready."""
     environment = airflow_environment(local, port=free_port())
     migrate_metadata(environment)
+    config = Path(environment["AIRFLOW_HOME"]) / "config"
+    config.mkdir(exist_ok=True)
+    shutil.copy(LOCAL_SETTINGS, config)
     return environment
 
 

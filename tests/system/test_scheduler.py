@@ -62,6 +62,8 @@ class Airflow:
 NO_DELAY = """
 from datetime import timedelta
 
+import tests.support.airflow_local_settings
+
 def task_policy(task):
     task.retry_delay = timedelta(seconds=1)
 """

@@ -33,6 +33,11 @@ _load_file = functools.cache(JSONFileLoader().load_file)
 JSONFileLoader.load_file = lambda self, path: _load_file(path)
 
 
+def pytest_collection_modifyitems(items):
+    """The system tests first: their files take longest, and one that came last would leave the other process idle."""
+    items.sort(key=lambda item: item.path.parent.name != "system")
+
+
 @pytest.fixture(scope="session")
 def local(tmp_path_factory):
     """The embedded Postgres and the local SQS server."""

@@ -15,9 +15,9 @@ large the tables are now.
 * **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
   many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
   `replay_rejected` cannot open them any more.
-* **`privacy_upkeep`** logs the anchor of the trail, by which a later `python -m include.privacy verify` sees whether
-  somebody rewrote it: keep this log where the warehouse's DBA cannot change it. It ends the tombstones of users who
-  were erased 30 days ago.
+* **`privacy_upkeep`** drops days of originals that are over, ends requests for them that are, and tombstones of users
+  who were erased 30 days ago. It logs the anchor of the trail, by which a later `python -m include.privacy verify` sees
+  whether somebody rewrote it: keep this log where the warehouse's DBA cannot change it.
 
 * **It failed**: nothing is lost; the next run catches up. The error in the log says what to fix.
 * **A table is locked**: the task is retried, and fails when the table stays locked: find the long transaction in

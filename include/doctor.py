@@ -32,6 +32,7 @@ from include.privacy.check import check_kids, warn_of_rotation
 from include.privacy.fence import masking
 from include.privacy.install import fault_of_privacy
 from include.privacy.masking import Keyring
+from include.privacy.originals import find_vault
 from include.privacy.trail import head
 from include.sqs.check import check_queue
 from include.sqs.errors import error_name
@@ -139,10 +140,12 @@ def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Key
             found.append("takes a made-up login and a made-up rejected message")
         warn_of_identity(warehouse)
     with done.check("schema privacy") as found:
-        fault = fault_of_privacy(warehouse)
-        found.append(
-            f"not in use, so no erasure and no trail: {fault}" if fault else f"the trail ends at {head(warehouse)}"
-        )
+        vault = find_vault(warehouse)
+        if fault := fault_of_privacy(warehouse):
+            found.append(f"not in use, so no erasure and no trail: {fault}")
+        else:
+            kept = "originals are kept" if vault.is_on else "no originals are kept"
+            found.append(f"{kept}; the trail ends at {head(warehouse)}")
 
 
 def _check_queues(done: Examination, variables: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from include.batches import rejected
 from include.connections import warehouse_connection
+from include.privacy import originals
 from include.privacy.install import fault_of_privacy, let_analysts_read
 from include.privacy.tombstones import end_tombstones
 from include.privacy.trail import head
@@ -80,15 +81,21 @@ def forget_rejected_bodies(*, days: int) -> dict[str, str]:
 
 
 def privacy_upkeep() -> dict[str, str]:
-    """End old tombstones, let analysts read the view where there is their group, and say where the trail ends."""
+    """End old tombstones, originals and requests, let analysts read the view, and say where the trail ends."""
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
         let_analysts_read(warehouse)
         ended = end_tombstones(warehouse)
-        fault = fault_of_privacy(warehouse)
-        anchor = f"none, because of schema privacy: {fault}" if fault else str(head(warehouse))
+        done = {"tombstones": f"{ended:,} ended"}
+        if fault := fault_of_privacy(warehouse):
+            anchor = f"none, because of schema privacy: {fault}"
+        else:
+            originals.make_days(warehouse, ahead=DAYS_AHEAD)
+            days, requests = originals.expire(warehouse)
+            done |= {"originals": f"{days:,} days expired", "requests": f"{requests:,} ended"}
+            anchor = str(head(warehouse))
     log.info("anchor of the trail: %s", anchor)
-    return {"tombstones": f"{ended:,} ended", "anchor of the trail": anchor}
+    return done | {"anchor of the trail": anchor}
 
 
 def report(tasks: Mapping[str, Mapping[str, str] | None]) -> None:

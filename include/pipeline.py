@@ -16,6 +16,7 @@ from include.connections import masking_keyring, sqs_client, warehouse_connectio
 from include.events.message import Origin, QueueSource, Run, Source
 from include.params import QUEUE_URL
 from include.privacy.check import check_kids, warn_of_rotation
+from include.privacy.originals import prepare_vault
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog, left_on
 from include.sqs.check import check_queue
@@ -42,6 +43,7 @@ def check_setup(configured: str, *, named: str = QUEUE_URL, source: QueueSource,
             return None
         keyring = masking_keyring()
         check_kids(warehouse, keyring)
+        prepare_vault(warehouse)
         check_staging(warehouse, keyring)
         warn_of_rotation(warehouse, keyring)
         warn_of_identity(warehouse)
@@ -73,6 +75,7 @@ def drain_and_mask(
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)  # a task that is cleared runs without check_setup, on another day or version
         check_kids(warehouse, keyring)
+        prepare_vault(warehouse)
         check_staging(warehouse, keyring)
         queue = Queue(sqs_client(), queue_url)
         if configured and origin.source == "dead_letter_queue":
@@ -138,6 +141,7 @@ def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> di
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
         check_kids(warehouse, keyring)
+        prepare_vault(warehouse)
         return rejected.replay_messages(warehouse, keyring, selected, origin=origin, dry_run=dry_run)
 
 

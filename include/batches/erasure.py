@@ -1,9 +1,9 @@
 """Erasure: people are forgotten, and nothing that they sent before comes back.
 
     plan_erasure ──► raise_tombstones ──► forget_bodies ──► erase_rows
-    who waits, and   what they sent is    rejected bodies   user id and masks become null in user_logins
-    how much there   staged without       that name them    and staging, and so does the user id in the queue
-    is of them       user id and masks
+    who waits, and   what they sent is    rejected bodies   user id and masks become null in user_logins and
+    how much there   staged without       that name them    staging, originals are deleted, and the user id in
+    is of them       user id and masks                      the queue becomes null
 
 In this order: what comes again after its row was cleared would be restored by a rebuild. Rows stay, as counts that
 nobody is in, because their keys keep redeliveries out; so all goes on adding up. People are named by the number of
@@ -57,7 +57,12 @@ def plan_erasure(connection: psycopg.Connection, keyring: Keyring) -> list[int]:
     until = dict.fromkeys((person.erasure_id for person in people), datetime.now(UTC))
     bodies = _search_bodies(connection, keyring, people, until, forget=False)
     lines = [
-        (person.erasure_id, person.case_number, *_rows_of(connection, person, until), bodies[person.erasure_id])
+        (
+            person.erasure_id,
+            person.case_number,
+            *_rows_of(connection, person, until[person.erasure_id]),
+            bodies[person.erasure_id],
+        )
         for person in people
     ]
     headers = ["erasure", "case", "rows of user_logins", "rows of staging", "rejected bodies"]
@@ -97,18 +102,18 @@ def erase_rows(
     """
     people = waiting(connection, erasure_ids)
     until = _raised(connection, keyring, people)
-    sums: Counter[str] = Counter(erased=0, user_logins=0, staging=0, bodies=0)
+    sums: Counter[str] = Counter(erased=0, user_logins=0, staging=0, bodies=0, originals=0)
     refused: list[str] = []
     for person in people:
         try:
-            counts = _erase(connection, person, until, bodies.get(person.erasure_id, 0))
+            counts = _erase(connection, person, until[person.erasure_id], bodies.get(person.erasure_id, 0))
         except psycopg.Error as error:
             if not is_refusal(error):
                 raise
             refused.append(f"erasure {person.erasure_id}: {reason_of(error)}")
             continue
-        if not counts:
-            refused.append(f"erasure {person.erasure_id}: a trigger or a rule keeps rows as they are")
+        except _KeptError as kept:
+            refused.append(f"erasure {person.erasure_id}: {kept}")
             continue
         log.info("erasure %d, case %s: %s", person.erasure_id, person.case_number, counts)
         _warn_of_nothing(person.erasure_id, person.case_number, counts.values())
@@ -143,25 +148,30 @@ def _warn_of_nothing(erasure_id: int, case_number: str, found: Iterable[int]) ->
         )
 
 
-def _erase(connection: psycopg.Connection, person: Erasure, until: Until, bodies: int) -> dict[str, int]:
-    """Clear a person's rows and record it, in one transaction; nothing, and no counts, where a row stays as it is."""
-    bounds = {"user_id": person.user_id, "until": until[person.erasure_id]}
+class _KeptError(Exception):
+    """Why a person's rows stay as they are."""
+
+
+def _erase(connection: psycopg.Connection, person: Erasure, until: datetime, bodies: int) -> dict[str, int]:
+    """Clear a person's rows and record it, in one transaction; _KeptError, and nothing, where a row would stay."""
+    bounds = {"user_id": person.user_id, "until": until}
     with transaction(connection):
         take_turn(connection, "login_etl.merge")
         connection.execute(statement("warehouse/show_all_rows"))
         connection.execute(statement("batches/check_constraints_now"))
-        [(rows, staged, stays)] = connection.execute(statement("privacy/erase_rows"), bounds).fetchall()
+        [(rows, staged, message_ids, stays)] = connection.execute(statement("privacy/erase_rows"), bounds).fetchall()
         if stays or any(_rows_of(connection, person, until)):
-            raise psycopg.Rollback
+            raise _KeptError("a trigger or a rule keeps rows as they are")
         counts = {"user_logins": int(rows), "staging": int(staged), "bodies": bodies}
-        record_erased(connection, person, counts)
-        return counts
-    return {}
+        originals = record_erased(connection, person, counts, until=until, message_ids=message_ids)
+        if originals is None:
+            raise _KeptError("somebody has asked for it again meanwhile: clear raise_tombstones, too")
+        return counts | {"originals": originals}
 
 
-def _rows_of(connection: psycopg.Connection, person: Erasure, until: Until) -> tuple[int, int]:
+def _rows_of(connection: psycopg.Connection, person: Erasure, until: datetime) -> tuple[int, int]:
     """How many rows of user_logins and of staging have a person's user id, but for what was sent later."""
-    bounds = {"user_id": person.user_id, "until": until[person.erasure_id]}
+    bounds = {"user_id": person.user_id, "until": until}
     with transaction(connection):
         connection.execute(statement("warehouse/show_all_rows"))
         [(rows, staged)] = connection.execute(statement("privacy/rows_of_user"), bounds).fetchall()

@@ -16,6 +16,7 @@ from include.events.version import pack_version
 from include.privacy.fence import begin_masking, pass_fence
 from include.privacy.masking import Keyring, canonical_form, is_address
 from include.privacy.mentions import user_ids_in
+from include.privacy.originals import keep_originals, recipients
 from include.privacy.sealing import seal
 from include.privacy.tombstones import tombstones
 from include.warehouse.statements import statement
@@ -47,7 +48,7 @@ COLUMNS = {
 class Batch:
     """A batch, the UTC day whose partition has its rows, and the key id of its masks; received = staged + rejected.
 
-    `meets_tombstones`: whether somebody was erased of late.
+    `meets_tombstones`: whether somebody was erased of late; `has_vault`: whether there are tables for originals.
     """
 
     batch_id: int
@@ -57,6 +58,7 @@ class Batch:
     staged: int
     rejected: int
     meets_tombstones: bool = False
+    has_vault: bool = False
 
 
 def stage(
@@ -74,7 +76,8 @@ def stage(
     is ignored, unless the body of the first is forgotten. What an erased user sent before the erasure is staged without
     user id and masks, so that it still counts, and of rejects that name one no body is kept. Masks are made with the
     key that the database names, which may be older than the keyring's newest: SetupError where the keyring lacks it.
-    Needs today's partition of the staging table. psycopg's LockNotAvailable where somebody keeps a table locked.
+    Originals are sealed into the vault, where it is on. Needs today's partition of the staging table, and of the
+    vault's. psycopg's LockNotAvailable where somebody keeps a table locked.
     """
     with transaction(connection, durable=True, wait="staging"), connection.cursor() as cursor:
         addresses = [canonical_form(login.ip, field="ip") for _, login in logins]
@@ -89,6 +92,8 @@ def stage(
         erased = erased_messages(connection, logins, rejects, keyring) if batch.meets_tombstones else set()
         copy_logins(cursor, batch, logins, addresses, keyring, erased)
         insert_rejected(cursor, batch, rejects, keyring, erased)
+        if batch.has_vault:
+            fill_vault(connection, batch, logins, erased)
     return batch
 
 
@@ -140,8 +145,8 @@ def insert_batch(
             "started_at": origin.started_at,
         },
     )
-    for batch_id, staged_on, kid, meets_tombstones in cursor:
-        return Batch(batch_id, staged_on, kid, **counts, meets_tombstones=meets_tombstones)
+    for batch_id, staged_on, kid, meets_tombstones, has_vault in cursor:
+        return Batch(batch_id, staged_on, kid, **counts, meets_tombstones=meets_tombstones, has_vault=has_vault)
     return None
 
 
@@ -164,6 +169,22 @@ def copy_logins(
             masked_ip = keyring.mask_canonical(address, field="ip")
             masked_device_id = keyring.mask(login.device_id, field="device_id")
             copy.write_row(staging_row(batch, message, login, login.user_id, masked_ip, masked_device_id))
+
+
+def fill_vault(
+    connection: psycopg.Connection,
+    batch: Batch,
+    logins: Sequence[tuple[Message, Login]],
+    erased: AbstractSet[UUID] = frozenset(),
+) -> None:
+    """Keep the logins' originals, sealed to each registered public key, if there is any; not those of erased users."""
+    if to := recipients(connection):
+        originals = (
+            (message.message_id, login.ip, login.device_id)
+            for message, login in logins
+            if message.message_id not in erased
+        )
+        keep_originals(connection, originals, batch_id=batch.batch_id, staged_on=batch.staged_on, to=to)
 
 
 def staging_row(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import class_row
@@ -39,9 +40,27 @@ def waiting(connection: psycopg.Connection, erasure_ids: Sequence[int] | None = 
         return cursor.execute(statement("privacy/waiting_erasures"), ids).fetchall()
 
 
-def record_erased(connection: psycopg.Connection, erasure: Erasure, counts: Mapping[str, int]) -> None:
-    """Forget who was asked for, and write the trail, in the caller's transaction."""
-    values = {"erasure_id": erasure.erasure_id, "counts": json.dumps(counts)}
-    [(verdict,)] = connection.execute(statement("privacy/erase"), values).fetchall()
+def record_erased(
+    connection: psycopg.Connection,
+    erasure: Erasure,
+    counts: Mapping[str, int],
+    *,
+    until: datetime,
+    message_ids: Sequence[UUID],
+) -> int | None:
+    """Forget who was asked for and the originals of these messages, write the trail, in the caller's transaction.
+
+    Returns how many originals there were; None, and nothing is recorded, where somebody has asked again after `until`.
+    """
+    values = {
+        "erasure_id": erasure.erasure_id,
+        "counts": json.dumps(counts),
+        "until": until,
+        "message_ids": list(message_ids),
+    }
+    [(verdict, originals)] = connection.execute(statement("privacy/erase"), values).fetchall()
+    if verdict == "asked again":
+        return None
     if verdict != "erased":
         raise RuntimeError(f"erasure {erasure.erasure_id} is not recorded: {verdict}")
+    return int(originals)

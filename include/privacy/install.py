@@ -6,6 +6,8 @@ a role that nobody can log in with, and that nobody is a member of once the inst
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
@@ -46,6 +48,8 @@ def install(connection: psycopg.Connection, *, login: str) -> list[str]:
         raise SetupError(f"this server is Postgres {version}: schema privacy needs {OLDEST_POSTGRES} or newer")
     if connection.info.user == login:
         raise SetupError(f"{login} is the pipeline's own login, which must not own the trail: connect as another role")
+    if connection.info.parameter_status("server_encoding") != "UTF8":
+        raise SetupError("this database is not in UTF8, in which the trail is hashed: make one that is")
     migrations = _numbered()
     with connection.transaction():
         connection.execute("set local search_path = pg_catalog, pg_temp")
@@ -61,6 +65,15 @@ def install(connection: psycopg.Connection, *, login: str) -> list[str]:
         connection.execute(_end(login))
         let_analysts_read(connection)
     return [migration.name for migration in applied]
+
+
+@contextmanager
+def as_owner(connection: psycopg.Connection) -> Iterator[None]:
+    """Be the owner for one transaction, as a DBA may; nobody is once it is over."""
+    with connection.transaction():
+        connection.execute(statement("privacy/begin_as_owner"))
+        yield
+        connection.execute(statement("privacy/end_as_owner"))
 
 
 def members(connection: psycopg.Connection) -> dict[str, str]:

@@ -102,7 +102,7 @@ def test_a_person_is_forgotten_and_nothing_comes_back(prepared, keys, caplog):
     assert re.search(r"1 +C-0 +2 +3 +1\n?", caplog.text)
     assert people(prepared) == {EVA: (2, 4), ADAM: (1, 2), "x" + EVA: (1, 2)}  # a plan changes nothing
     assert bodies(prepared) == 2
-    assert erase() == {"erased": 1, "user_logins": 2, "staging": 3, "bodies": 1}
+    assert erase() == {"erased": 1, "user_logins": 2, "staging": 3, "bodies": 1, "originals": 0}
 
     merge(prepared)
     others = {ADAM: (1, 2), "x" + EVA: (1, 2)}
@@ -110,7 +110,7 @@ def test_a_person_is_forgotten_and_nothing_comes_back(prepared, keys, caplog):
     assert people(prepared, "login_etl.staging_logins") == others | {"nobody": (3, 0)}
     assert bodies(prepared) == 1
     assert prepared.execute("select user_id, counts from privacy.erasures").fetchall() == [
-        (None, {"bodies": 1, "staging": 3, "user_logins": 2})
+        (None, {"bodies": 1, "originals": 0, "staging": 3, "user_logins": 2})
     ]
 
     # Delivered again; and as a dead letter that was never landed.
@@ -133,9 +133,9 @@ def test_it_adds_up_and_the_trail_has_it(prepared, keys, local):
     stage(prepared, logins(EVA), [], keyring=keys(1), origin=ORIGIN)
     merge(prepared)
     ask(EVA, ADAM)
-    assert erase() == {"erased": 2, "user_logins": 3, "staging": 3, "bodies": 0}
+    assert erase() == {"erased": 2, "user_logins": 3, "staging": 3, "bodies": 0, "originals": 0}
     ask(EVA)
-    assert erase() == {"erased": 1, "user_logins": 0, "staging": 0, "bodies": 0}
+    assert erase() == {"erased": 1, "user_logins": 0, "staging": 0, "bodies": 0, "originals": 0}
     assert adds_up(prepared)
     with login(local.postgres, "uwe") as auditor:
         assert verify(auditor).seq == 6
@@ -392,7 +392,7 @@ def test_rows_that_were_there_before_and_rows_under_another_name_are_found(local
         merge(warehouse)
         warehouse.execute(f"update public.user_logins set user_id = 'EVA' where user_id = '{EVA}' and batch_id > 0")
         ask(EVA)
-        assert erase() == {"erased": 1, "user_logins": 2, "staging": 1, "bodies": 0}
+        assert erase() == {"erased": 1, "user_logins": 2, "staging": 1, "bodies": 0, "originals": 0}
         assert people(warehouse) == {ADAM: (1, 2), "nobody": (2, 0)}
 
 

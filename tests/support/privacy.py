@@ -1,13 +1,20 @@
 """Schema `privacy`, installed as a DBA would who is no superuser, and the people who use it."""
 
+from collections import defaultdict
+
 import psycopg
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from include.privacy.install import install
+from include.privacy.keys import public_bytes
+from include.privacy.originals import register_recipient
+from include.privacy.vault import key_id_of, open_data_key
 from sandbox.servers import RIGHTS
 
 ROLES = ("privacy_owner", "privacy_pipeline", "privacy_officer", "privacy_auditor", "privacy_analyst")
 PEOPLE = {"olga": "privacy_officer", "uwe": "privacy_auditor", "ann": "privacy_analyst"}
 OTHERS = ("dba", "stranger")
+FIELDS = ("ip", "device_id")
 
 
 def as_dba(host):
@@ -37,3 +44,25 @@ def install_privacy(host):
 
 def login(host, user):
     return psycopg.connect(host=host, user=user, dbname="warehouse", autocommit=True)
+
+
+def recipient(host):
+    """A private key whose public key an officer has registered."""
+    private_key = X25519PrivateKey.generate()
+    with login(host, "olga") as officer:
+        assert register_recipient(officer, public_bytes(private_key)) == "registered"
+    return private_key
+
+
+def originals(connection, private_key):
+    """Message → what is kept of it, opened as somebody would who has both the database and the key; as a superuser."""
+    query = (
+        "select message_id, batch_id, sealed_key, sealed_ip, sealed_device_id from privacy.originals "
+        "inner join privacy.data_keys using (staged_on, batch_id) where key_id = %s"
+    )
+    found = defaultdict(list)
+    for message_id, batch_id, sealed_key, *sealed in connection.execute(query, [key_id_of(public_bytes(private_key))]):
+        key = open_data_key(sealed_key, private_key, batch_id=batch_id)
+        values = (key.open(each, field=name, message_id=message_id) for each, name in zip(sealed, FIELDS, strict=True))
+        found[message_id].append(tuple(values))
+    return dict(found)

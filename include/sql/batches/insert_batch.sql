@@ -1,5 +1,5 @@
--- The database says which key the masks are made with, and whether there are tombstones. No row where it does not know
--- the key yet.
+-- The database says which key the masks are made with, and whether there are tombstones and a vault. No row where it does
+-- not know the key yet.
 insert into login_etl.batches (
     dag_id, run_id, map_index, try_number, source, queue, kid, received, staged, rejected, unknown_addresses,
     unknown_versions, oldest_sent_at, newest_sent_at, started_at
@@ -10,4 +10,5 @@ select
 from login_etl.masking
 returning
     batch_id, (staged_at at time zone 'UTC')::date as staged_on, kid,
-    exists (select from login_etl.erased_users) as meets_tombstones
+    exists (select from login_etl.erased_users) as meets_tombstones,
+    exists (select from pg_tables where schemaname = 'privacy' and tablename = 'originals') as has_vault

@@ -1,1 +1,2 @@
-select privacy.erase(%(erasure_id)s, %(counts)s::jsonb)
+select verdict, originals
+from privacy.erase(%(erasure_id)s, %(counts)s::jsonb, %(until)s, %(message_ids)s::uuid[])

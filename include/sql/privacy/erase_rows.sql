@@ -44,4 +44,5 @@ staged as (
 select
     (select count(*) from stored) + (select count(*) from of_before) as user_logins,
     (select count(*) from staged) as staging,
+    (select coalesce(array_agg(message_id), '{}') from theirs) as message_ids,
     (select count(*) from (table stored union all table of_before union all table staged) as every where stays) as stays

@@ -1,0 +1,1 @@
+select key_id from privacy.recipients order by registered_at, key_id

@@ -1,0 +1,1 @@
+select privacy.decide(%(run_id)s, %(digest)s, %(approver)s, %(approve)s)

@@ -1,0 +1,1 @@
+select privacy.disclose(%(request_id)s)

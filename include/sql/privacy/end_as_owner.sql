@@ -1,0 +1,2 @@
+reset role;
+revoke privacy_owner from current_user;

@@ -1,0 +1,1 @@
+select privacy.end_requests()

@@ -1,0 +1,1 @@
+select privacy.expire_originals()

@@ -1,0 +1,1 @@
+select privacy.make_days(%(ahead)s)

@@ -1,0 +1,1 @@
+select privacy.register(%(public_key)s)

@@ -1,0 +1,1 @@
+select privacy.retire(%(key_id)s)

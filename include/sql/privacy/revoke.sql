@@ -1,0 +1,1 @@
+select privacy.revoke(%(request_id)s)

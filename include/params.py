@@ -17,6 +17,7 @@ KEEP_STAGING_DAYS = "user_logins_keep_staging_days"
 KEEP_REJECTED_DAYS = "user_logins_keep_rejected_days"
 
 KEEP_MONTHS = "user_logins_keep_months"
+APPROVERS = "disclosure_approvers"
 
 MAX_SECONDS = 1_800
 MAX_DAYS = 3_650
@@ -80,6 +81,28 @@ ROTATION_FORM = {
 ERASURE_FORM = {
     "dry_run": Param(default=True, type="boolean", description="Only show how much there is of whom, by case"),
 }
+# A pattern's $ would let a line feed follow. Of a reason, Markdown must not be read, nor a second line be.
+END_OF_TEXT = r"(?![\s\S])"
+DISCLOSURE_FORM = {
+    "case": Param(
+        type="string",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._\/\-]{0,63}" + END_OF_TEXT,
+        description="Number of the case: up to 64 letters, digits, and . _ / - behind the first",
+    ),
+    "reason": Param(
+        type="string",
+        pattern=r"^(?=(\s*\S){10})[^`\x00-\x1f\x7f-\x9f\u2028\u2029]{10,300}" + END_OF_TEXT,
+        description="Why they are needed, for who approves: one line of at least 10 characters, spaces not counted, "
+        "and at most 300, without a backtick, and without anything personal",
+    ),
+    "masked": Param(
+        None,
+        type=["null", "array"],
+        items={"type": "string", "pattern": "^[0-9a-f]{8}:[0-9a-f]{64}" + END_OF_TEXT},
+        maxItems=100,
+        description="Masks from user_logins, one per line, up to 100; empty: all of the person that the case is about",
+    ),
+}
 
 
 class Run(Protocol):
@@ -97,6 +120,23 @@ def variable(name: str, default: str = "") -> str:
     "{{ var.value.get('user_logins_keep_staging_days', '30') }}"
     """
     return "{{ " + f"var.value.get('{name}', '{default}')" + " }}"
+
+
+def approvers(text: str) -> list[dict[str, str]]:
+    """The users in the text of `disclosure_approvers`, who may approve; SetupError for anything else.
+
+    Ids of Airflow users, separated by commas; where a user's name is another text than the id, `id=name`.
+
+    >>> approvers("ann, 7=bob")
+    [{'id': 'ann', 'name': 'ann'}, {'id': '7', 'name': 'bob'}]
+    """
+    pairs = [tuple(part.strip() for part in entry.partition("=")) for entry in text.split(",") if entry.strip()]
+    if not pairs or not all(user_id and (name or not equals) for user_id, equals, name in pairs):
+        raise SetupError(
+            f"variable {APPROVERS} does not say who may approve: set it to the ids of Airflow users, such as ann,bob, "
+            "or, where an id is not the user's name, 7=ann,9=bob"
+        )
+    return [{"id": user_id, "name": name or user_id} for user_id, _, name in pairs]
 
 
 def retention(variable: str, text: str) -> int:

@@ -1,6 +1,7 @@
 """Search for raw values in every place where they must not be."""
 
 import base64
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -42,3 +43,19 @@ def _dump(connection):
         with connection.cursor().copy(f"copy (select * from {table}) to stdout".encode()) as copy:
             content += b"".join(copy)
     return content
+
+
+def in_memory(process, secrets):
+    """Those of the secrets that stand in what a process may write to of its memory; ours, or one that we started."""
+    found = set()
+    maps, memory = (Path("/proc", str(process.pid), name) for name in ("maps", "mem"))
+    with memory.open("rb", buffering=0) as content:
+        for line in maps.read_text().splitlines():
+            where, rights, *_ = line.split()
+            start, end = (int(each, 16) for each in where.split("-"))
+            if rights.startswith("rw") and not line.endswith(("[vvar]", "[vsyscall]")):
+                content.seek(start)
+                with suppress(OSError):  # given back meanwhile
+                    region = content.read(end - start)
+                    found |= {secret for secret in secrets if secret.encode() in region}
+    return found

@@ -1,5 +1,6 @@
 """What a run is told: ranges, selections, retentions; what makes no sense is one sentence."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import pytest
 from include.batches.rejected import Selection
 from include.batches.window import Window
 from include.failures import SetupError
-from include.params import months_to_keep, rebuild_window, retention, selection
+from include.params import DISCLOSURE_FORM, months_to_keep, rebuild_window, retention, selection
 
 START, STOP = datetime(2026, 1, 1, 12, tzinfo=UTC), datetime(2026, 1, 1, 12, 5, tzinfo=UTC)
 NO_RANGE = {"rebuild_from": None, "rebuild_to": None}
@@ -101,3 +102,27 @@ def test_months_that_are_no_number_are_one_sentence_and_none_is_for_ever(text):
     assert (months_to_keep("24"), months_to_keep("")) == (24, None)
     with pytest.raises(SetupError, match="variable user_logins_keep_months is not a number of months from 1 to 1,200"):
         months_to_keep(text)
+
+
+@pytest.mark.parametrize(
+    "reason", ["a chargeback", "x" * 300, "0123456789", "# no heading, once it is quoted", "ünïcödé tëxt"]
+)
+def test_a_reason_is_one_line(reason):
+    assert re.search(DISCLOSURE_FORM["reason"].schema["pattern"], reason)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "x" * 9,
+        "x" * 301,
+        " " * 10,
+        "why" + 10 * " ",
+        "two\nlines of it",
+        "a chargeback\n",
+        "a `chargeback`",
+        "a\u2028line",
+    ],
+)
+def test_a_reason_that_shows_nothing_or_more_than_itself_is_refused(reason):
+    assert not re.search(DISCLOSURE_FORM["reason"].schema["pattern"], reason)

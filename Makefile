@@ -44,7 +44,7 @@ doctor: $(INSTALLED) ## Check what a run needs and show it as a table, without a
 psql: $(INSTALLED) ## Open psql on the local warehouse, or on the one in .env (SQL='select 1': runs that)
 	@$(BIN)/python -m sandbox psql $(if $(SQL),--sql "$$SQL")
 
-demo-privacy: $(INSTALLED) ## Tell a story: five share a device, the key is changed, one of them is forgotten, four are left
+demo-privacy: $(INSTALLED) ## Tell a story: two people recover a device, the key is changed, a person is forgotten
 	@$(BIN)/python -m sandbox.demo_privacy
 
 stop: $(INSTALLED) ## Stop the local servers that make env started, and Airflow
@@ -68,7 +68,7 @@ test: $(INSTALLED) ## Run every test, in two processes
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults for an hour (SECONDS=3600)
-	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_rotation.py test_soak.py)
+	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_rotation.py test_vault.py test_soak.py)
 
 bench: $(INSTALLED) ## Measure speed and cost, and write docs/performance.md; needs a quiet machine and 16 GB of disk
 	@$(BIN)/python -m benchmarks

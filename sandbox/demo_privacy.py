@@ -1,28 +1,27 @@
-"""`make demo-privacy`: a key is changed and a person forgotten, as a story that a person can follow.
+"""`make demo-privacy`: originals that two people can recover, a key that is changed, a person who is forgotten.
 
-It has servers of its own, in a folder of its own, which the next time begins with; what it has made can be looked at
-there until then.
+A story that a person can follow. It has servers of its own, in a folder of its own, which the next time begins with;
+what it has made can be looked at there until then.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
-import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from rich.console import Console
-from rich.table import Table
 
 from sandbox import airflow, servers
-from sandbox.environment import airflow_environment
+from sandbox.demo_recovery import APPROVES, ASKS, ask_and_approve, make_key, reveal
 from sandbox.events import sample_events, send
+from sandbox.telling import Demo, console
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox")) / "demo-privacy"
 MASKING = "AIRFLOW_CONN_PII_MASKING"
@@ -31,105 +30,89 @@ HOURS_12 = 43_200
 PEOPLE = {"officer": "privacy_officer", "auditor": "privacy_auditor"}
 WHO = "select user_id, count(*) from public.user_logins where masked_device_id = %s group by user_id order by user_id"
 DEVICE = "select masked_device_id from public.user_logins group by 1 having count(distinct user_id) = 5"
+OF_EVA = "select masked_ip from public.user_logins where user_id = %s and masked_ip is not null limit 1"
 COUNTS = "select count(*), count(user_id), count(*) - count(user_id), count(distinct masked_device_id) from user_logins"
 
-console = Console(highlight=False, width=110)
 
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who and what it is about: the device that five users share, one of them, Eva, and one more event of hers."""
 
-class Demo:
-    """The servers, and what the story says of them."""
+    device: str
+    eva: str
+    hers: str
 
-    def __init__(self, local: servers.Servers) -> None:
-        self.local = local
-        self.environment = airflow_environment(local, port=servers.free_port())
-        self.steps = 0
-
-    def step(self, title: str, *lines: str) -> None:
-        """A part of the story begins."""
-        self.steps += 1
-        console.print(f"\n[bold]{self.steps} · {title}[/bold]")
-        for line in lines:
-            console.print(f"    {line}", markup=False)
-
-    def run_dag(self, dag_id: str, **params: Any) -> None:
-        """Run a DAG once, and show how; RuntimeError, with the end of its output, where it fails."""
-        options = ["--conf", json.dumps(params)] if params else []
-        console.print(
-            f"    $ airflow dags test {' '.join([dag_id, *options])}", style="dim", markup=False, soft_wrap=True
-        )
-        log = HOME / "dags-test.log"
-        with console.status("running …"):
-            try:
-                airflow.test_dag(dag_id, self.environment, log, *options)
-            except subprocess.CalledProcessError:
-                raise RuntimeError(f"{log.read_text()[-4_000:]}\n{dag_id} failed; its output is in {log}") from None
-
-    def ask(self, query: str, *values: object) -> list[tuple[Any, ...]]:
-        """Ask the warehouse, as its superuser."""
-        with self.local.connect() as warehouse:
-            return warehouse.execute(query.encode(), values).fetchall()
-
-    def privacy(self, person: str, *arguments: str, given: str = "") -> str:
-        """What `python -m include.privacy` says to a person, whatever that is."""
-        command = f"    {person} $ python -m include.privacy {' '.join(arguments)}"
-        console.print(command, style="dim", markup=False, soft_wrap=True)
-        done = subprocess.run(
-            [sys.executable, "-m", "include.privacy", *arguments],
-            cwd=servers.PROJECT,
-            env=os.environ | self.local.libpq_environment(person),
-            input=given,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        said = (done.stdout + done.stderr).strip()
-        for line in said.splitlines():
-            console.print(f"      {line}", markup=False)
-        return said
-
-    def table(self, headers: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-        """Some rows."""
-        table = Table(*headers)
-        for row in rows:
-            table.add_row(*("" if cell is None else str(cell) for cell in row))
-        console.print(table)
-
-    def device(self) -> tuple[str, list[str]]:
-        """The mask of the device that five users share, and who they are."""
-        [(mask,)] = self.ask(DEVICE)
-        return mask, [user for user, _ in self.ask(WHO, mask)]
-
-    def users(self, title: str, mask: str) -> list[str]:
-        """Show who has the device with this mask; return who they are."""
-        rows = self.ask(WHO, mask)
-        console.print(f"    {title}: {mask[:24]}…")
-        self.table(("user", "logins with it"), rows)
-        return [user for user, _ in rows]
+    @property
+    def address(self) -> str:
+        """The address in that event."""
+        return str(json.loads(self.hers)["ip"])
 
 
 def tell(demo: Demo) -> None:
     """The story; RuntimeError where it does not come out as told."""
     bodies = list(sample_events(EVENTS, SEED))
-    device, eva, hers = _shared_device(bodies)
-    client, url = demo.local.client(), demo.local.queue_url
+    cast = _cast(bodies)
+    passphrase = make_key(demo)
+    late = _load(demo, cast, bodies)
+    mask, five = _recover(demo, cast, passphrase)
+    rotated = _rotate(demo, cast, passphrase, mask, five)
+    _forget(demo, cast, passphrase, rotated, set(five) - {cast.eva})
+    _come_late(demo, late, rotated, set(five) - {cast.eva})
 
+    demo.step("A day later the grant is over", "Here the clock is turned, in the table.")
+    demo.ask("update privacy.requests set valid_until = now()")
+    demo.expect("its grant has expired" in reveal(demo, passphrase, granted=False), "the grant goes on")
+
+    _show_trail(demo)
+
+    demo.step("What is left in the clear")
+    found = demo.search({"Eva's user id": cast.eva, "the device's id": cast.device, "her address": cast.address})
+    demo.table(("raw value", "found in the tables of the warehouse"), sorted(found.items()))
+    demo.expect(not any(found.values()), "something is left")
+    console.print(f"\nTo look at the tables: SANDBOX_HOME={HOME} make psql", markup=False, soft_wrap=True)
+
+
+def _load(demo: Demo, cast: Cast, bodies: list[str]) -> str:
+    """Load the messages, but for one of Eva's; return the receipt handle of that one."""
     demo.step(
         "Load",
         f"{EVENTS} messages are on the queue, one of them no login. One more, of a user we call Eva, was received by a",
         "consumer that crashed: SQS will show it again, much later.",
     )
-    send(client, url, iter([hers]))
+    client, url = demo.local.client(), demo.local.queue_url
+    send(client, url, iter([cast.hers]))
     [late] = client.receive_message(QueueUrl=url, VisibilityTimeout=HOURS_12, WaitTimeSeconds=5)["Messages"]
     send(client, url, iter(bodies))
     demo.run_dag("user_logins")
     _counts(demo)
+    return late["ReceiptHandle"]
 
+
+def _recover(demo: Demo, cast: Cast, passphrase: str) -> tuple[str, list[str]]:
+    """Let two people see which device it is; return its mask, and who shares it."""
     demo.step("A device that five users share", "Equal devices have equal masks. Which device it is, no table says.")
-    mask, five = demo.device()
-    demo.users("device", mask)
-    console.print(f"    Eva is {eva}.", markup=False)
-    _expect(eva in five, "Eva is not among them")
+    [(mask,)] = demo.ask(DEVICE)
+    five = _users(demo, mask)
+    demo.say(f"Eva is {cast.eva}.")
+    demo.expect(cast.eva in five, "Eva is not among them")
 
+    demo.step(
+        "Which device is it? Two people have to agree",
+        f"{ASKS} asks Airflow for the originals of two masks, the device's and Eva's address's. {APPROVES} decides.",
+    )
+    [(address,)] = demo.ask(OF_EVA, cast.eva)
+    ask_and_approve(demo, [mask, address])
+
+    demo.step(
+        "The officer reads them", "With a private key, at a terminal, outside of Airflow; the trail has it first."
+    )
+    shown = reveal(demo, passphrase)
+    demo.expect(cast.device in shown and cast.address in shown, "the originals were not shown")
+    return mask, five
+
+
+def _rotate(demo: Demo, cast: Cast, passphrase: str, mask: str, five: list[str]) -> str:
+    """Change the masking key; return the device's new mask."""
     demo.step(
         "A new masking key",
         "It is appended to the password of connection pii_masking. Nothing changes until the rotation, which gives",
@@ -138,89 +121,79 @@ def tell(demo: Demo) -> None:
     keys = f"{demo.local.masking_key()},{servers.secret(HOME, 'second_masking_key')}"
     demo.environment[MASKING] = json.dumps({"conn_type": "generic", "password": keys})
     demo.run_dag("rotate_masking_key", dry_run=False)
-    rotated, same = demo.device()
+    [(rotated,)] = demo.ask(DEVICE)
+    same = [user for user, _ in demo.ask(WHO, rotated)]
     demo.table(("", "mask of the device", "users"), [("before", f"{mask[:24]}…", 5), ("after", f"{rotated[:24]}…", 5)])
-    _expect(rotated != mask and same == five, "these are not the same five")
-    console.print("    The same five users; and whoever has the old key alone can compute none of the new masks.")
+    demo.expect(rotated != mask and same == five, "these are not the same five")
+    demo.say(
+        "The same five users; and whoever has the old key alone can compute none of the new masks. The officer's grant",
+        "is of messages, not of masks, and goes on:",
+    )
+    demo.expect(cast.device in reveal(demo, passphrase), "the grant has not survived the rotation")
+    return str(rotated)
 
+
+def _forget(demo: Demo, cast: Cast, passphrase: str, rotated: str, four: set[str]) -> None:
     demo.step(
         "Eva asks to be forgotten",
         "An officer puts her into a queue in the warehouse, not into Airflow, which keeps what it is told.",
     )
-    demo.privacy("officer", "erase", "--case", "DEMO-1", given=f"{eva}\n")
+    demo.privacy("officer", "erase", "--case", "DEMO-1", given=f"{cast.eva}\n")
     demo.run_dag("erase_users", dry_run=False)
-    four = demo.users("device", rotated)
-    _expect(set(four) == set(five) - {eva}, "these are not the other four")
+    demo.expect(set(_users(demo, rotated)) == four, "these are not the other four")
     _counts(demo)
+    demo.say("Her originals are deleted, so no grant shows them; the device is that of the others, too:")
+    shown = reveal(demo, passphrase)
+    demo.expect(cast.device in shown and cast.address not in shown, "her address can still be read")
 
-    demo.step(
-        "Her late message comes, and all is rebuilt from staging",
-        "It was sent before she was erased, so it is counted, and nobody is in it.",
-    )
-    client.change_message_visibility(QueueUrl=url, ReceiptHandle=late["ReceiptHandle"], VisibilityTimeout=0)
+
+def _come_late(demo: Demo, late: str, rotated: str, four: set[str]) -> None:
+    demo.step("Her late message comes", "It was sent before she was erased, so it is counted, and nobody is in it.")
+    url = demo.local.queue_url
+    demo.local.client().change_message_visibility(QueueUrl=url, ReceiptHandle=late, VisibilityTimeout=0)
     demo.run_dag("user_logins")
-    demo.run_dag("user_logins", rebuild_from="2000-01-01T00:00:00Z", rebuild_to="2100-01-01T00:00:00Z")
-    _expect(demo.users("device", rotated) == four, "somebody came back")
+    demo.expect(set(_users(demo, rotated)) == four, "somebody came back")
     _counts(demo)
-
-    _show_trail(demo)
-
-    demo.step("What is left of her")
-    address = json.loads(hers)["ip"]
-    found = _search(demo, {"her user id": eva, "the device's id": device, "her address": address})
-    demo.table(("raw value", "found in the tables of the warehouse"), [(what, found[what]) for what in sorted(found)])
-    _expect(not any(found.values()), "something is left")
-    console.print(f"\nTo look at the tables: SANDBOX_HOME={HOME} make psql", markup=False, soft_wrap=True)
 
 
 def _show_trail(demo: Demo) -> None:
     demo.step("The trail", "Who did what, in a chain of hashes, which the pipeline can add to and nobody can change …")
     said = demo.privacy("auditor", "verify")
     anchor = said.rpartition("anchor: ")[2]
-    _expect(said.startswith("whole"), "the trail is broken")
+    demo.expect(said.startswith("whole"), "the trail is broken")
     entries = [json.loads(entry) for (entry,) in demo.ask("select entry from privacy.audit order by seq")]
-    lines = [(each["at"][:19], each["by"], each["event"], json.dumps(each["details"])) for each in entries]
+    lines = [(each["at"][:19], each["by"], each["event"], _short(each["details"])) for each in entries]
     demo.table(("at", "by", "what", "details"), lines)
-    console.print("    … but a superuser, who makes Eva's case another one:")
+    demo.say("… but a superuser, who makes Eva's case another one:")
     edit = "update privacy.audit set entry = replace(entry, 'DEMO-1', 'DEMO-2')"
     console.print(f"    postgres=# {edit};", style="dim", markup=False)
-    with demo.local.connect() as warehouse:
-        warehouse.execute(edit.encode())
-        broken = demo.privacy("auditor", "verify", "--anchor", anchor)
-        warehouse.execute(b"update privacy.audit set entry = replace(entry, 'DEMO-2', 'DEMO-1')")
-    _expect(broken.startswith("broken at"), "nobody noticed")
+    demo.ask(edit)
+    broken = demo.privacy("auditor", "verify", "--anchor", anchor)
+    demo.ask("update privacy.audit set entry = replace(entry, 'DEMO-2', 'DEMO-1')")
+    demo.expect(broken.startswith("broken at"), "nobody noticed")
 
 
-def _shared_device(bodies: list[str]) -> tuple[str, str, str]:
-    """The device that five users share, one of these users, and one more event of that user's."""
+def _short(details: dict[str, object]) -> str:
+    return re.sub(r'"([0-9a-f]{8})[0-9a-f]{56}"', r'"\1…"', json.dumps(details))
+
+
+def _cast(bodies: list[str]) -> Cast:
     events = [event for event in map(json.loads, bodies) if isinstance(event.get("device_id"), str)]
     [(device, _)] = Counter(event["device_id"] for event in events).most_common(1)
     event = next(event for event in events if event["device_id"] == device)
-    return device, event["user_id"], json.dumps(event)
+    return Cast(device, event["user_id"], json.dumps(event))
+
+
+def _users(demo: Demo, mask: str) -> list[str]:
+    """Show who has the device with this mask; return who they are."""
+    rows = demo.ask(WHO, mask)
+    demo.say(f"device: {mask[:24]}…")
+    demo.table(("user", "logins with it"), rows)
+    return [user for user, _ in rows]
 
 
 def _counts(demo: Demo) -> None:
     demo.table(("rows of user_logins", "with a user", "of nobody", "different devices"), demo.ask(COUNTS))
-
-
-def _search(demo: Demo, values: dict[str, str]) -> dict[str, int]:
-    """How often each value stands in any table of the warehouse."""
-    tables = (
-        "select format('%I.%I', schemaname, tablename) from pg_tables where schemaname !~ '^(pg_|information_schema)'"
-    )
-    found = dict.fromkeys(values, 0)
-    with demo.local.connect() as warehouse:
-        for (table,) in warehouse.execute(tables.encode()).fetchall():
-            with warehouse.cursor().copy(f"copy (table {table}) to stdout".encode()) as copy:
-                content = b"".join(bytes(block) for block in copy)
-            for what, value in values.items():
-                found[what] += content.count(value.encode())
-    return found
-
-
-def _expect(is_so: bool, otherwise: str) -> None:  # noqa: FBT001 - it reads as a sentence
-    if not is_so:
-        raise RuntimeError(f"The story ends otherwise: {otherwise}")
 
 
 def main() -> None:
@@ -231,7 +204,7 @@ def main() -> None:
         servers.stop(HOME)
         shutil.rmtree(HOME, ignore_errors=True)
         with servers.servers(HOME) as local:
-            demo = Demo(local)
+            demo = Demo(local, HOME)
             with console.status("starting Postgres, the SQS server and Airflow's database …"):
                 airflow.migrate_metadata(demo.environment)
             with local.connect() as warehouse:

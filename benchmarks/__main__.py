@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from benchmarks import cpu, erasure, landing, memory, merging, overhead, rotation, throughput
+from benchmarks import cpu, erasure, landing, memory, merging, overhead, rotation, throughput, vault
 from benchmarks.bench import bench
 from benchmarks.chart import TEMPLATES, svg
 from benchmarks.figures import HEADERS, Section, Table
@@ -39,6 +39,7 @@ GROUPS = {
     "merging": merging.section,
     "rotation": rotation.section,
     "erasure": erasure.section,
+    "vault": vault.section,
     "overhead": overhead.section,
 }
 

@@ -28,7 +28,7 @@ from include.warehouse.setup import prepare_warehouse
 from tests.support.hostile import CORPUS, FIELDS, LONGEST, recipes
 from tests.support.merging import merge
 
-BODIES = int(os.environ.get("FUZZED_BODIES", "50000"))
+BODIES = int(os.environ.get("FUZZED_BODIES", "25000"))
 BATCH = 500
 KEY = bytes(range(100, 132))
 RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC))

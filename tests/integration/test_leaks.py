@@ -32,6 +32,8 @@ CALLBACK = """
 import traceback
 from pathlib import Path
 
+import tests.support.airflow_local_settings
+
 def write_down(context):
     error = context["exception"]
     told = [repr(error), *traceback.format_exception(error), repr(vars(error)), repr(dict(context))]

@@ -30,7 +30,7 @@ CHECKSUMS = {
     "0001_trail": "b82711215c28d2c55eae9f73d78b23c25a24f7062d04945e5da51d43de8af351",
     "0002_erasures": "48b30185e17b882c2d1b33c872f83d30b38cd500877aaf425c6ba1146d003f09",
     "0003_vault": "c70f1ecc6ae0cbbe255fe081181f942589bd4a7bc34f75ed4c0e06211dbe3008",
-    "0004_disclosure": "cef6b01ba5a7318b4877db656f589c4d3d232aadbd10e393c549ffa1521c32cb",
+    "0004_disclosure": "248dfb6d255ce140371737b2b8f9e3958ade574d9d7e51370aca5b6b48c868fb",
 }
 NAMES = list(CHECKSUMS)
 COUNTS = {"in_use": "0123abcd", "resealed": 1}

@@ -358,8 +358,13 @@ begin
         )
         and (
             asked_at < now() - interval '30 days'
+            -- Not one of before it was noted again.
             or exists (
-                select from privacy.requests where requests.case_number = accesses.case_number and is_access
+                select
+                from privacy.requests
+                where
+                    requests.case_number = accesses.case_number and is_access
+                    and requests.asked_at >= accesses.asked_at
             )
         );
     update privacy.requests

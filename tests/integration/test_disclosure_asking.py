@@ -1,6 +1,7 @@
 """What cannot be served is said in one sentence before anybody is asked; what is asked lists messages, newest first."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -15,9 +16,8 @@ from include.failures import SetupError
 from include.privacy.masking import read_keyring
 from include.privacy.originals import prepare_vault
 from include.privacy.requests import Request, ask_access
-from include.warehouse.setup import prepare_warehouse
 from tests.support.merging import merge
-from tests.support.privacy import as_dba, install_privacy, login, recipient
+from tests.support.privacy import as_dba, login, prepared_warehouse, recipient
 
 NOW = datetime.now(UTC) - timedelta(hours=1)
 UNKNOWN = "0123abcd:" + "0" * 64
@@ -51,11 +51,7 @@ def requests(local):
 @pytest.fixture
 def without_a_key(local):
     """A warehouse with schema privacy, where no public key is registered."""
-    as_dba(local.postgres)
-    install_privacy(local.postgres)
-    with login(local.postgres, "pipeline") as warehouse:
-        warehouse.prepare_threshold = None
-        prepare_warehouse(warehouse)
+    with prepared_warehouse(local.postgres) as warehouse:
         yield warehouse
 
 
@@ -122,16 +118,41 @@ def test_asked_again_by_the_same_run_it_is_the_same_request_until_it_is_decided(
     land(prepared, local, 1)
     one = request(*masks_of(prepared, "1"))
     assert disclosure.ask(prepared, one) == disclosure.ask(prepared, one) == 2
-    with pytest.raises(FailedCheck, match=r"^the request is refused: the request has changed: ask with a new run$"):
-        disclosure.ask(prepared, request(*one.masks, reason="another one"))
+    for other in (
+        request(*one.masks, reason="another one"),
+        request(*one.masks, case="C-2"),
+        request(one.masks[0]),
+        replace(one, requester="ben"),
+    ):
+        with pytest.raises(FailedCheck, match=r"^the request is refused: the request has changed: ask with a new run$"):
+            disclosure.ask(prepared, other)
+        with pytest.raises(FailedCheck, match=r"^nothing is granted: the request has changed: ask with a new run$"):
+            disclosure.decide(prepared, other, approver="zoe", approve=True)
+    assert disclosure.ask(prepared, request(*reversed(one.masks))) == 2
     assert requests(local) == [("a run", 2, False)]
     assert disclosure.decide(prepared, one, approver="ben", approve=False) == "rejected"
     with pytest.raises(FailedCheck, match=r"^the request is refused: already decided: ask with a new run$"):
         disclosure.ask(prepared, one)
+    with pytest.raises(FailedCheck, match=r"^nothing is granted: already decided: ask with a new run$"):
+        disclosure.decide(prepared, one, approver="zoe", approve=True)
+    with pytest.raises(FailedCheck, match=r"^nothing is granted: no such request: ask with a new run$"):
+        disclosure.decide(prepared, replace(one, run_id="never asked"), approver="zoe", approve=True)
+
+
+@pytest.mark.parametrize("nobody", ["", "Anonymous", "dag_test", "a\nb", f"see {UNKNOWN}"])
+def test_nobody_in_particular_cannot_ask(prepared, local, nobody):
+    land(prepared, local, 1)
+    with pytest.raises(FailedCheck, match=r"^the request is refused: nobody asked: ask with a new run$"):
+        disclosure.ask(prepared, replace(request(*masks_of(prepared, "1")), requester=nobody))
+    assert requests(local) == []
 
 
 @pytest.mark.parametrize(
-    ("approver", "why"), [(None, "nobody decided"), ("Anonymous", "nobody decided"), ("RITA ", "own request")]
+    ("approver", "why"),
+    [
+        *((nobody, "nobody decided") for nobody in (None, "", "Anonymous", "dag_test", "a\nb")),
+        ("RITA ", "own request"),
+    ],
 )
 def test_a_decision_that_is_none_is_in_the_trail(prepared, local, approver, why):
     land(prepared, local, 1)

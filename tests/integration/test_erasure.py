@@ -31,7 +31,7 @@ from include.warehouse.statements import statement
 from tests.integration.test_adoption import table
 from tests.support.beside import going_on
 from tests.support.merging import merge
-from tests.support.privacy import as_dba, install_privacy, login
+from tests.support.privacy import as_dba, install_privacy, login, prepared_warehouse
 from tests.support.worker import Conversation, erase, exit_code, rotate
 
 NOW = datetime.now(UTC) - timedelta(minutes=1)
@@ -82,11 +82,7 @@ def adds_up(warehouse):
 def prepared(local, keys, monkeypatch):
     """A warehouse with schema privacy, as the pipeline has it."""
     monkeypatch.setenv("TEST_POSTGRES", local.postgres)
-    as_dba(local.postgres)
-    install_privacy(local.postgres)
-    with login(local.postgres, "pipeline") as warehouse:
-        warehouse.prepare_threshold = None
-        prepare_warehouse(warehouse)
+    with prepared_warehouse(local.postgres) as warehouse:
         yield warehouse
 
 

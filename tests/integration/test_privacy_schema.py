@@ -29,7 +29,7 @@ PROJECT = Path(__file__).parents[2]
 CHECKSUMS = {
     "0001_trail": "b82711215c28d2c55eae9f73d78b23c25a24f7062d04945e5da51d43de8af351",
     "0002_erasures": "48b30185e17b882c2d1b33c872f83d30b38cd500877aaf425c6ba1146d003f09",
-    "0003_vault": "c70f1ecc6ae0cbbe255fe081181f942589bd4a7bc34f75ed4c0e06211dbe3008",
+    "0003_vault": "295cb4187b974a81591d12a034efc623b72a75f1e70c78ef7a28495c30242d85",
     "0004_disclosure": "248dfb6d255ce140371737b2b8f9e3958ade574d9d7e51370aca5b6b48c868fb",
 }
 NAMES = list(CHECKSUMS)

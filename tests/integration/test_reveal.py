@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from time import sleep
 from uuid import uuid4
 
 import psycopg
@@ -26,17 +27,15 @@ from include.failures import SetupError
 from include.privacy import requests
 from include.privacy.erasures import ask_erasure, waiting
 from include.privacy.keys import make_key_file, make_passphrase, public_bytes, read_private_key
-from include.privacy.originals import prepare_vault, register_recipient
+from include.privacy.originals import register_recipient
 from include.privacy.requests import Item, Request, ask_access, disclose, disclosed
 from include.privacy.reveal import reveal as open_request
 from include.privacy.trail import verify
 from include.privacy.vault import key_id_of
-from include.warehouse.locks import take_turn
-from include.warehouse.setup import prepare_warehouse
 from sandbox.servers import PROJECT
 from sandbox.terminal import AtTerminal
 from tests.support.merging import merge
-from tests.support.privacy import as_dba, install_privacy, login
+from tests.support.privacy import login, prepared_warehouse
 from tests.support.worker import erase as erase_all
 from tests.support.worker import rotate
 
@@ -63,14 +62,9 @@ def private_key(key_file):
 def prepared(local, keys, monkeypatch, private_key):
     """A warehouse with a vault, and three logins that are merged: two of ann, one of bob."""
     monkeypatch.setenv("TEST_POSTGRES", local.postgres)
-    as_dba(local.postgres)
-    install_privacy(local.postgres)
-    with login(local.postgres, "olga") as officer:
-        register_recipient(officer, public_bytes(private_key))
-    with login(local.postgres, "pipeline") as warehouse:
-        warehouse.prepare_threshold = None
-        prepare_warehouse(warehouse)
-        prepare_vault(warehouse)
+    with prepared_warehouse(local.postgres) as warehouse:
+        with login(local.postgres, "olga") as officer:
+            register_recipient(officer, public_bytes(private_key))
         land(warehouse, keys(1), ANN, ANN, BOB)
         yield warehouse
 
@@ -177,6 +171,8 @@ def test_two_people_together_see_originals_and_the_trail_has_it(local, prepared,
     ]
     assert verify(owner).seq == 5
     assert owner.execute("select officer, xact is not null from privacy.disclosures").fetchall() == [("olga", True)]
+    lasts = "select date_trunc('minute', valid_until - decided_at + interval '1 second') from privacy.requests"
+    assert owner.execute(lasts).fetchone() == (timedelta(hours=24),)
     trail = str(owner.execute("select entry from privacy.audit").fetchall())
     assert not any(secret in trail for secret in (*asked.masks, "192.0.2.7", "ann-1234", "chargeback"))
 
@@ -301,49 +297,7 @@ def test_what_somebody_has_changed_in_the_database_does_not_open(local, prepared
     assert shown.count("(does not open: it is not what was sealed)") == 2
 
 
-def test_a_mask_of_very_many_logins_and_one_of_none(prepared, keys, owner):
-    land(prepared, keys(1), *[ANN] * 30)
-    assert disclosure.ask(prepared, request(*masks_of(keys(1), ANN))) == 2
-    assert owner.execute("select count(*), max(candidate) from privacy.request_items").fetchone() == (40, 20)
-    none = keys(1).mask("203.0.113.1", field="ip")
-    with pytest.raises(FailedCheck, match=r"^1 of 2 masks are in no login that came as a message: copy them from"):
-        disclosure.ask(prepared, request(none, masks_of(keys(1), ANN)[0], run_id="another"))
-
-
-def test_a_run_asks_once_and_is_decided_once(prepared, keys, owner):
-    ann, bob = masks_of(keys(1), ANN), masks_of(keys(1), BOB)
-    assert disclosure.ask(prepared, request(*ann)) == 2
-    assert disclosure.ask(prepared, request(*reversed(ann))) == 2  # cleared while it waited
-    for other in (request(*bob), request(*ann, requester="ben"), request(*ann, case="C-2")):
-        with pytest.raises(FailedCheck, match="the request is refused: the request has changed: ask with a new run"):
-            disclosure.ask(prepared, other)
-        with pytest.raises(FailedCheck, match="nothing is granted: the request has changed"):
-            disclosure.decide(prepared, other, approver="zoe", approve=True)
-    for nobody in (None, "", "Anonymous", "dag_test", "a\nb"):
-        with pytest.raises(FailedCheck, match="nothing is granted: nobody decided"):
-            disclosure.decide(prepared, request(*ann), approver=nobody, approve=True)
-        with pytest.raises(FailedCheck, match="the request is refused: nobody asked"):
-            disclosure.ask(prepared, request(*ann, run_id="by nobody", requester=nobody or ""))
-    with pytest.raises(FailedCheck, match="nothing is granted: no such request"):
-        disclosure.decide(prepared, request(*ann, run_id="never asked"), approver="ben", approve=True)
-    assert disclosure.decide(prepared, request(*ann), approver="ben", approve=False) == "rejected"
-    with pytest.raises(FailedCheck, match="the request is refused: already decided"):
-        disclosure.ask(prepared, request(*ann))
-    with pytest.raises(FailedCheck, match="nothing is granted: already decided"):
-        disclosure.decide(prepared, request(*ann), approver="zoe", approve=True)
-    assert owner.execute("select approved, approver from privacy.requests").fetchall() == [(False, "ben")]
-
-
-def test_without_a_key_or_the_schema_nothing_can_be_asked(warehouse, prepared, keys, owner):
-    owner.execute("truncate privacy.recipients cascade")
-    with pytest.raises(SetupError, match="no original was ever kept: an officer registers a public key"):
-        disclosure.ask(prepared, request(*masks_of(keys(1), ANN)))
-    owner.execute("drop schema privacy cascade")
-    with pytest.raises(SetupError, match="disclosure needs schema privacy: it is not installed"):
-        disclosure.ask(prepared, request(*masks_of(keys(1), ANN)))
-
-
-def test_a_person_who_asks_sees_all_that_is_stored(local, prepared, keys, key_file, owner):
+def test_a_person_who_asks_sees_all_that_is_stored(local, prepared, key_file, owner, monkeypatch, caplog):
     code, said = piped(local, "access", "--case", "C-7", given=b"ann-1234\n")
     assert (code, said) == (0, "noted; trigger disclose_pii with case C-7 and a reason, and no masks")
     for given, sentence in (
@@ -357,6 +311,12 @@ def test_a_person_who_asks_sees_all_that_is_stored(local, prepared, keys, key_fi
     asked = request(case="C-7")
     assert asked.is_access
     granted(prepared, asked)
+    with monkeypatch.context() as few:
+        few.setattr(disclosure, "MOST_ROWS", 1)
+        assert disclosure.ask(prepared, request(case="C-7", run_id="of the newest row")) == 1
+        assert "the person has more than 1 rows: the newest are asked for" in caplog.text
+    owner.execute("select privacy.revoke(2)")
+    assert maintenance.privacy_upkeep()["requests"] == "1 ended"
     code, shown = reveal(local, 1, key_file)
     assert code == 0
     assert re.search(r"^for +a person's rows: 2$", shown, re.MULTILINE)
@@ -406,21 +366,29 @@ def test_who_is_erased_is_erased_from_what_was_noted_about_a_case(local, prepare
     assert owner.execute("select count(*) from privacy.request_items").fetchone() == (0,)
 
 
-def test_nothing_is_noted_of_who_is_being_erased(prepared, keys, owner, local):
-    """Neither of the two sees half of what the other does."""
+@pytest.mark.parametrize("by_masks", [False, True])
+def test_nothing_is_noted_of_who_is_being_erased(prepared, keys, owner, local, monkeypatch, by_masks):
+    """An erasure that comes between finding rows and noting them waits, and then deletes what was noted."""
     with login(local.postgres, "olga") as officer:
         ask_erasure(officer, case_number="C-2", user_id=ANN["user_id"])
         ids = erasure.plan_erasure()
         erasure.raise_tombstones(ids)
         ask_access(officer, case_number="C-7", user_id=ANN["user_id"])
-    with ThreadPoolExecutor(1) as pool, prepared.transaction():
-        take_turn(prepared, "login_etl.merge")
-        rows = disclosure.rows_of_case(prepared, request(case="C-7"))
-        running = pool.submit(erasure.erase_rows, ids, {})
+    found = []
+
+    def erase_meanwhile(connection, request, items):
+        found.extend(items)
+        running.append(pool.submit(erasure.erase_rows, ids, {}))
         with pytest.raises(TimeoutError):
-            running.result(1)
-        assert requests.ask(prepared, request(case="C-7"), rows) == "asked"
-    assert running.result(60)["erased"] == 1
+            running[0].result(1)
+        return note(connection, request, items)
+
+    note, running = requests.ask, []
+    monkeypatch.setattr(requests, "ask", erase_meanwhile)
+    with ThreadPoolExecutor(1) as pool:
+        assert disclosure.ask(prepared, request(*masks_of(keys(1), ANN) * by_masks, case="C-7")) == 2
+        assert running[0].result(60)["erased"] == 1
+    assert found
     assert owner.execute("select count(*) from privacy.request_items").fetchone() == (0,)
     assert owner.execute("select count(*) from privacy.accesses where user_id is not null").fetchone() == (0,)
 
@@ -446,17 +414,32 @@ def test_who_is_asked_for_again_while_being_erased_stays_in_the_queue(prepared, 
     assert erase_all()["originals"] == 2
 
 
-def test_who_asks_for_an_erasure_meanwhile_does_not_deadlock_with_it(prepared, keys, local):
+def test_who_asks_for_an_erasure_meanwhile_does_not_deadlock_with_it(prepared, owner, local):
     """Both lock the person's place in the queue first, and the head of the trail last."""
-    with login(local.postgres, "olga") as officer:
+    waits = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = 'warehouse'"
+
+    def wait_for(number):
+        for _ in range(300):
+            if owner.execute(waits).fetchone() == (number,):
+                return
+            sleep(0.01)
+        raise AssertionError(owner.execute(waits).fetchone())
+
+    erase = "select verdict from privacy.erase(1, '{}', now() + interval '1 hour', '{}')"
+    with (
+        login(local.postgres, "olga") as officer,
+        login(local.postgres, "postgres") as holder,
+        ThreadPoolExecutor(2) as pool,
+    ):
         ask_erasure(officer, case_number="C-2", user_id=ANN["user_id"])
-        erase = "select verdict from privacy.erase(1, '{}', now() + interval '1 hour', '{}')"
-        with ThreadPoolExecutor(1) as pool, prepared.transaction():
-            assert prepared.execute(erase).fetchone() == ("erased",)
-            running = pool.submit(ask_erasure, officer, case_number="C-3", user_id=ANN["user_id"])
-            with pytest.raises(TimeoutError):
-                running.result(1)
-        assert running.result(60) == "queued"
+        with holder.transaction():
+            holder.execute("select from privacy.audit_head for update")
+            erasing = pool.submit(lambda: prepared.execute(erase).fetchone())
+            wait_for(1)
+            asking = pool.submit(ask_erasure, officer, case_number="C-3", user_id=ANN["user_id"])
+            wait_for(2)
+        assert erasing.result(60) == ("erased",)
+        assert asking.result(60) == "queued"
 
 
 def test_what_the_pipeline_has_made_up_is_not_obeyed_by_the_terminal(local, prepared, keys, key_file, owner):

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -32,13 +33,13 @@ from include.privacy.originals import (
     retire_recipient,
 )
 from include.privacy.vault import DataKey, key_id_of, open_data_key
-from include.warehouse.setup import prepare_warehouse
 from sandbox.events import send
 from sandbox.servers import PROJECT
 from tests.integration.test_kill_points import EVERY_POINT, name
+from tests.support.hostile import CORPUS
 from tests.support.independent import open_original
 from tests.support.merging import merge
-from tests.support.privacy import as_dba, install_privacy, login, originals, recipient
+from tests.support.privacy import login, originals, prepared_warehouse, recipient
 from tests.support.queues import left_on, show_again
 from tests.support.worker import Conversation, erase, exit_code, rotate, run, run_in_small_chunks
 
@@ -66,11 +67,7 @@ def of(user, **fields):
 def prepared(local, keys, monkeypatch):
     """A warehouse with schema privacy, as the pipeline has it."""
     monkeypatch.setenv("TEST_POSTGRES", local.postgres)
-    as_dba(local.postgres)
-    install_privacy(local.postgres)
-    with login(local.postgres, "pipeline") as warehouse:
-        warehouse.prepare_threshold = None
-        prepare_warehouse(warehouse)
+    with prepared_warehouse(local.postgres) as warehouse:
         yield warehouse
 
 
@@ -270,12 +267,30 @@ def test_a_public_key_that_is_none_is_found_before_a_message_is_taken(prepared, 
         check_staging(prepared, keys(1))
 
 
-def test_the_days_are_made_while_a_stranger_holds_locks(prepared, owner, key, local):
-    owner.execute(f"drop table privacy.originals_{datetime.now(UTC):%Y_%m_%d}")
-    with login(local.postgres, "stranger") as stranger:
-        stranger.execute("select pg_advisory_lock(hashtext('privacy.make_days'))")
-        prepare_vault(prepared)
-    assert find_vault(prepared).has_today
+def test_several_at_once_make_each_day_once(prepared, key, local):
+    def make(_):
+        with login(local.postgres, "pipeline") as warehouse:
+            return make_days(warehouse, ahead=31)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(make, range(6))) == 31 - 7
+
+
+def test_each_body_of_the_corpus_keeps_its_originals_as_they_were_sent(prepared, owner, keys, key):
+    """Whatever a client puts into a field that is accepted; what is rejected has none, nor a data key."""
+    accepted, rejected = [], []
+    for body, _ in CORPUS.values():
+        message = Message(uuid4(), NOW, 1, body)
+        try:
+            accepted.append((message, parse(message)))
+        except RejectedMessage as reject:
+            rejected.append((message, reject))
+    stage(prepared, accepted, [], keyring=keys(1), origin=ORIGIN)
+    stage(prepared, [], rejected, keyring=keys(1), origin=ORIGIN)
+    sent = {message.message_id: [(login.ip, login.device_id)] for message, login in accepted}
+    assert originals(owner, key) == {each: kept for each, kept in sent.items() if kept != [(None, None)]}
+    assert len(accepted) > 50
+    assert owner.execute("select count(*) from privacy.data_keys").fetchone() == (1,)
 
 
 def test_a_table_that_refuses_originals_is_named(prepared, owner, keys, key):

@@ -1,6 +1,7 @@
 """Schema `privacy`, installed as a DBA would who is no superuser, and the people who use it."""
 
 from collections import defaultdict
+from contextlib import contextmanager
 
 import psycopg
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -9,6 +10,7 @@ from include.privacy.install import install
 from include.privacy.keys import public_bytes
 from include.privacy.originals import register_recipient
 from include.privacy.vault import key_id_of, open_data_key
+from include.warehouse.setup import prepare_warehouse
 from sandbox.servers import RIGHTS
 
 ROLES = ("privacy_owner", "privacy_pipeline", "privacy_officer", "privacy_auditor", "privacy_analyst")
@@ -40,6 +42,17 @@ def install_privacy(host):
             dba.execute(f"create role {person} login")
             dba.execute(f"grant {role} to {person}")
     return applied
+
+
+@contextmanager
+def prepared_warehouse(host):
+    """A fresh warehouse with schema privacy, ready for a run; a connection to it as the pipeline has it."""
+    as_dba(host)
+    install_privacy(host)
+    with login(host, "pipeline") as warehouse:
+        warehouse.prepare_threshold = None
+        prepare_warehouse(warehouse)
+        yield warehouse
 
 
 def login(host, user):

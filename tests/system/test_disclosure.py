@@ -19,15 +19,13 @@ from include.batches.staging import stage
 from include.events.login import parse
 from include.events.message import Message, Origin, Run
 from include.privacy.masking import read_keyring
-from include.privacy.originals import prepare_vault
 from include.privacy.trail import verify
-from include.warehouse.setup import prepare_warehouse
 from sandbox.airflow import components
 from sandbox.people import DISCLOSE, SECONDS_TO_ANSWER, TASK, Person, request_soon, wait_for_question, with_users
 from tests.support.browser import chromium
 from tests.support.leaks import everywhere, in_memory, leaks
 from tests.support.merging import merge
-from tests.support.privacy import as_dba, install_privacy, login, recipient
+from tests.support.privacy import login, prepared_warehouse, recipient
 
 PROJECT = Path(__file__).parents[2]
 RAW = {"ip": "203.0.113.77", "device_id": "device-of-eva-4711"}
@@ -126,15 +124,10 @@ def ask_by_command_line(environment, mask):
 @pytest.fixture(scope="module")
 def masks(local):
     """Address and device of the one login in a warehouse that keeps originals."""
-    as_dba(local.postgres)
-    install_privacy(local.postgres)
-    recipient(local.postgres)
     message = Message(uuid4(), datetime.now(UTC), 1, json.dumps({"user_id": "eva", **RAW}))
     origin = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
-    with login(local.postgres, "pipeline") as warehouse:
-        warehouse.prepare_threshold = None
-        prepare_warehouse(warehouse)
-        prepare_vault(warehouse)
+    with prepared_warehouse(local.postgres) as warehouse:
+        recipient(local.postgres)
         keyring = read_keyring(local.masking_key())
         stage(warehouse, [(message, parse(message))], [], keyring=keyring, origin=origin)
         merge(warehouse)

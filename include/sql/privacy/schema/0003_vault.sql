@@ -50,7 +50,9 @@ begin
         day := today + number;
         part := to_char(day, '"originals_"YYYY"_"MM"_"DD');
         continue when to_regclass('privacy.' || part) is not null;
-        perform from privacy.settings for update; -- one at a time, by a lock that strangers cannot take
+        -- One at a time. By a lock of the table, behind which the catalogue is read anew, and that strangers cannot take;
+        -- attaching needs the same, and who writes and reads originals is not in its way.
+        lock table only privacy.originals in share update exclusive mode;
         continue when to_regclass('privacy.' || part) is not null;
         execute format('create table privacy.%I (like privacy.originals including all)', part);
         execute format('alter table privacy.%I replica identity full', part);

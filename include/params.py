@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 from airflow.sdk import Param
 
+from include.batches.disclosure import MOST_MASKS
 from include.batches.rejected import BEGINNING, END, Selection
 from include.batches.window import Window
 from include.failures import SetupError
+from include.privacy.masking import MASK
 
 QUEUE_URL = "user_logins_queue_url"
 KEEP_STAGING_DAYS = "user_logins_keep_staging_days"
@@ -98,9 +100,10 @@ DISCLOSURE_FORM = {
     "masked": Param(
         None,
         type=["null", "array"],
-        items={"type": "string", "pattern": "^[0-9a-f]{8}:[0-9a-f]{64}" + END_OF_TEXT},
-        maxItems=100,
-        description="Masks from user_logins, one per line, up to 100; empty: all of the person that the case is about",
+        items={"type": "string", "pattern": f"^{MASK.pattern}{END_OF_TEXT}"},
+        maxItems=MOST_MASKS,
+        description=f"Masks from user_logins, one per line, up to {MOST_MASKS}; empty: all of the person that the case "
+        "is about",
     ),
 }
 

@@ -92,7 +92,7 @@ def stage(
         erased = erased_messages(connection, logins, rejects, keyring) if batch.meets_tombstones else set()
         copy_logins(cursor, batch, logins, addresses, keyring, erased)
         insert_rejected(cursor, batch, rejects, keyring, erased)
-        if batch.has_vault:
+        if batch.has_vault and logins:
             fill_vault(connection, batch, logins, erased)
     return batch
 

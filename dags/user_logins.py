@@ -2,7 +2,7 @@
 
 Every five minutes: look at the queue, drain it into staging with `ip` and `device_id` masked, merge staging into
 `public.user_logins`. A message is deleted from SQS only after its row is committed, and its id is the row's key:
-nothing is lost, and nothing is there twice, whatever is retried.
+nothing is lost, and nothing is there twice, whatever is retried. Where there is a vault, originals go there, sealed.
 
 * **Nothing to do**: an empty queue is watched for half a minute; then the run is a success with skipped tasks.
 * **It failed**: the error says what to fix. Clear the failed task, or leave it to the next run, which merges what

@@ -98,7 +98,8 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
     In autocommit mode `with transaction(connection):` is a real transaction, committed at its end,
     whatever ran before. Without server-side prepared statements PgBouncer in transaction mode works.
     A `cursor` in the connection's extra does not count: rows are tuples here. Database errors leave with
-    their first line only, or less: the lines below it quote rows.
+    their first line only, or less: the lines below it quote rows. They, and SetupError, leave without the
+    frames of whoever was landing raw values, which a traceback may show the variables of.
     """
     there = _connection(WAREHOUSE, conn_type="postgres")
     hook = PostgresHook(WAREHOUSE, connection=_with_defaults(there, NETWORK))
@@ -124,6 +125,8 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
         ) from None
     except psycopg.Error as error:
         raise type(error)(text_of(error)) from None
+    except SetupError as error:
+        raise SetupError(str(error)) from None
 
 
 def masking_keyring() -> Keyring:

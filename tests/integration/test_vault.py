@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from traceback import TracebackException
 from uuid import UUID, uuid4
 
 import psycopg
@@ -17,12 +19,14 @@ from include import maintenance, pipeline
 from include.batches.check import check_staging
 from include.batches.rejected import Selection
 from include.batches.staging import stage
+from include.connections import warehouse_connection
 from include.events.login import RejectedMessage, parse
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
 from include.privacy.erasures import ask_erasure
 from include.privacy.install import as_owner
 from include.privacy.keys import public_bytes
+from include.privacy.masking import Keyring
 from include.privacy.originals import (
     Vault,
     change_settings,
@@ -297,6 +301,23 @@ def test_a_table_that_refuses_originals_is_named(prepared, owner, keys, key):
     owner.execute("alter table privacy.originals add constraint none check (sealed_device_id is null)")
     with pytest.raises(SetupError, match=r"schema privacy refuses made-up originals \(.*constraint none"):
         check_staging(prepared, keys(1))
+
+
+@pytest.mark.parametrize("wrong", ["the public key", "the masking key"])
+def test_a_wrong_key_is_told_without_what_it_was_for(prepared, owner, keys, key, wrong):
+    """Where tracebacks show local variables, as Airflow's do with DEV, those of whoever was landing are cut off."""
+    keyring = keys(1)
+    stage(prepared, logins(of("ann")), [], keyring=keyring, origin=ORIGIN)
+    if wrong == "the public key":
+        owner.execute("insert into privacy.recipients values (%s, %s, 'me')", [key_id_of(bytes(32)), bytes(32)])
+    else:
+        keyring = Keyring([secrets.token_bytes(32)])
+    sent = logins(of("canary"))
+    with pytest.raises(SetupError, match="key") as caught, warehouse_connection() as warehouse:
+        stage(warehouse, sent, [], keyring=keyring, origin=ORIGIN)
+    told = "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert sent[0][1].device_id not in told
+    assert sent[0][1].ip not in told
 
 
 def test_a_day_without_a_partition_lands_nothing_rather_than_without_originals(prepared, owner, keys, key):

@@ -169,7 +169,7 @@ def api_calls(bench: Bench) -> tuple[float, dict[str, int]]:
 
 
 def _tasks(configured: str) -> None:
-    queue_url = pipeline.check_setup(configured, source="queue", window=None)
+    queue_url = pipeline.check_setup(this_origin().run, configured, source="queue", window=None)
     if queue_url is None or not SqsBacklogSensor(task_id="wait", aws_conn_id=AWS, sqs_queue=queue_url).poke({}):
         raise RuntimeError("the sensor does not see the backlog")
     shares = pipeline.plan_drain(queue_url, max_messages=100_000, max_workers=4)

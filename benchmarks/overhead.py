@@ -29,7 +29,7 @@ SqsBacklogSensor(task_id='wait', aws_conn_id='aws_sqs', sqs_queue={url!r}).poke(
 # What each task of an empty run does, and the clients and connections that it cannot do without.
 TASKS = {
     "check_setup": (
-        "from include import pipeline; pipeline.check_setup({url!r}, source='queue', window=None)",
+        f"{RUN}; pipeline.check_setup(Run('user_logins', 'benchmark'), {{url!r}}, source='queue', window=None)",
         f"BaseHook.get_connection('pii_masking'); {SQS}; {WAREHOUSE}",
     ),
     "wait_for_messages": (

@@ -49,8 +49,8 @@ def drain(dag_id: str, queue_variable: str) -> None:
     def user_logins():
         @task
         def check_setup(configured, params=None, dag_run=None):
-            window = rebuild_window(dag_run, params)
-            return pipeline.check_setup(configured, named=queue_variable, source=params["source"], window=window)
+            run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
+            return pipeline.check_setup(run, configured, named=queue_variable, source=params["source"], window=window)
 
         @task
         def plan_drain(queue_url, params=None):

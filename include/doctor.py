@@ -155,7 +155,7 @@ def _check_queues(done: Examination, variables: Sequence[str]) -> None:
         found.append(client.meta.endpoint_url)
     for variable in variables if client else ():
         with done.check(f"variable {variable}") as found:
-            found.append(check_queue(client, str(Variable.get(variable, default="")), "queue", variable))
+            found.append(check_queue(client, str(Variable.get(variable, default="")), "queue", variable).url)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from include.batches import counts, drain, merge, reconciliation, rejected
 from include.batches.check import check_staging
+from include.batches.depth import record_depth
 from include.batches.rebuild import rebuild
 from include.batches.rejected import Selection
 from include.batches.window import Window
@@ -29,15 +30,19 @@ from include.warehouse.setup import migrate_warehouse, prepare_warehouse
 M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
 
 
-def check_setup(configured: str, *, named: str = QUEUE_URL, source: QueueSource, window: Window | None) -> str | None:
+def check_setup(
+    run: Run, configured: str, *, named: str = QUEUE_URL, source: QueueSource, window: Window | None
+) -> str | None:
     """Migrate, create partitions, check everything the run needs, and return the URL of the queue to drain.
 
     `configured` is the queue's URL, from the variable `named`. A rebuild needs neither queue nor keys, and gets None.
+    That the run has begun is recorded first, and how deep its queue is once that is known.
     Raises SetupError, in one sentence, for what somebody has to fix, and ConnectionError for a server that does not
     answer.
     """
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
+        record_depth(warehouse, run, None if window else configured)
         if window:
             check_identity(warehouse)
             return None
@@ -47,7 +52,9 @@ def check_setup(configured: str, *, named: str = QUEUE_URL, source: QueueSource,
         check_staging(warehouse, keyring)
         warn_of_rotation(warehouse, keyring)
         warn_of_identity(warehouse)
-    return check_queue(sqs_client(), configured, source, named)
+        queue = check_queue(sqs_client(), configured, source, named)
+        record_depth(warehouse, run, configured, queue.depth)
+    return queue.url
 
 
 def plan_drain(queue_url: str | None, *, max_messages: int, max_workers: int) -> list[Share]:

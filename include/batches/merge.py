@@ -178,8 +178,8 @@ def _record_refused_rows(connection: psycopg.Connection, rows: Rows, inserted: I
 
 
 def _record_refused_batch(connection: psycopg.Connection, batch_id: int, merged_by: str, reason: str) -> None:
-    """Write that a batch is refused as a whole, when that is new."""
-    values = {"batch_id": batch_id, "merged_by": merged_by}
+    """Write that a batch is refused as a whole, and why, when that is new."""
+    values = {"batch_id": batch_id, "merged_by": merged_by, "reason": reason}
     with transaction(connection):
         is_new = connection.execute(statement("batches/record_refused_batch"), values).rowcount
     if is_new:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,7 +14,14 @@ from botocore.exceptions import HTTPClientError
 from include.events.message import QueueSource
 from include.failures import SetupError
 from include.sqs.calls import MADE_UP_HANDLE, Queue, delete_once
-from include.sqs.dead_letters import attributes_of, dead_letter_queue, only_ours, warn_of_dead_letters
+from include.sqs.dead_letters import (
+    Depth,
+    attributes_of,
+    dead_letter_queue,
+    depth_of,
+    only_ours,
+    warn_of_dead_letters,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -24,8 +32,18 @@ SECONDS_A_DAY = 86_400
 MIN_RECEIVES = 3  # a message is received again after a crash and after a failed delete
 
 
-def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str = "user_logins_queue_url") -> str:
-    """The URL of the queue that this run drains, once it is known to exist and to allow deletes.
+@dataclass(frozen=True, slots=True)
+class CheckedQueue:
+    """The URL of the queue to drain, and the depth of the queue that is configured."""
+
+    url: str
+    depth: Depth
+
+
+def check_queue(
+    sqs: SQSClient, configured: str, source: QueueSource, named: str = "user_logins_queue_url"
+) -> CheckedQueue:
+    """The queue that this run drains, once it is known to exist and to allow deletes.
 
     `configured` is its URL, or that of the queue whose dead letters are drained, in the variable `named`. Raises
     SetupError for what somebody has to fix and ConnectionError for an endpoint that does not answer; warns of a
@@ -44,17 +62,19 @@ def check_queue(sqs: SQSClient, configured: str, source: QueueSource, named: str
         attributes = attributes_of(queue)
         if source == "dead_letter_queue":
             queue = only_ours(dead_letter_queue(queue, attributes), queue, seconds=0)
+            of_dead_letters = attributes_of(queue)
         else:
             _warn_of_another_server(queue, named)
             _warn_of_risks(attributes)
-            _warn_of_retention(attributes, warn_of_dead_letters(queue, attributes))
+            of_dead_letters = warn_of_dead_letters(queue, attributes)
+            _warn_of_retention(attributes, of_dead_letters)
         delete_once(queue, [MADE_UP_HANDLE])  # a policy that forbids it says so before any message is taken
     except (EndpointError, HTTPClientError):
         raise ConnectionError(
             f"connection aws_sqs: {sqs.meta.endpoint_url} does not answer: check region_name, endpoint_url "
             "and config_kwargs, and the network between"
         ) from None
-    return queue.url
+    return CheckedQueue(queue.url, depth_of(attributes, of_dead_letters))
 
 
 def _warn_of_another_server(queue: Queue, named: str) -> None:

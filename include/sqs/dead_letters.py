@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -13,6 +13,18 @@ from include.sqs.calls import MADE_UP_HANDLE, VISIBILITY_SECONDS, Queue, show_ag
 from include.sqs.errors import error_name, raising_setup_errors
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """About how many messages a queue has: to be received, received and not deleted, in its dead-letter queue.
+
+    None is what SQS did not say. A queue without a dead-letter queue has 0 there.
+    """
+
+    waiting: int | None = None
+    in_flight: int | None = None
+    dead_letters: int | None = None
 
 
 def attributes_of(queue: Queue) -> dict[str, str]:
@@ -69,6 +81,20 @@ def warn_of_dead_letters(queue: Queue, attributes: dict[str, str] | None = None)
             "see docs/runbook.md" if queue.is_fifo else "run with source=dead_letter_queue",
         )
     return found
+
+
+def depth_of(attributes: dict[str, str], of_dead_letters: dict[str, str]) -> Depth:
+    """What the attributes of a queue, and of its dead-letter queue, say of their depth."""
+    has_dead_letters = "RedrivePolicy" in attributes
+    return Depth(
+        waiting=_count(attributes, "ApproximateNumberOfMessages"),
+        in_flight=_count(attributes, "ApproximateNumberOfMessagesNotVisible"),
+        dead_letters=_count(of_dead_letters, "ApproximateNumberOfMessages") if has_dead_letters else 0,
+    )
+
+
+def _count(attributes: dict[str, str], name: str) -> int | None:
+    return int(attributes[name]) if name in attributes else None
 
 
 def only_ours(dead_letters: Queue, source: Queue, *, seconds: int) -> Queue:

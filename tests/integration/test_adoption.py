@@ -22,6 +22,7 @@ from include.warehouse.partitions import logins_month, make_partition
 from include.warehouse.primary_key import add_primary_key
 from include.warehouse.setup import prepare_warehouse
 from tests.support.merging import REBUILD, merge
+from tests.support.runs import A_RUN
 
 NOW = datetime.now(UTC)
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
@@ -332,7 +333,7 @@ def test_an_adopted_table_without_identity_is_loaded_and_its_rebuild_says_what_i
     logins(connection, keyring)
     assert merge(connection).inserted == 10
     for step in (
-        lambda: pipeline.check_setup("", source="queue", window=AGES),
+        lambda: pipeline.check_setup(A_RUN, "", source="queue", window=AGES),
         lambda: pipeline.merge_user_logins(REBUILD, window=AGES),
     ):
         with pytest.raises(SetupError, match=sentence):

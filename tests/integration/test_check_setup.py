@@ -3,7 +3,7 @@
 import json
 import secrets
 import traceback
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -17,8 +17,11 @@ from include.events.message import Origin, Run
 from include.failures import SetupError
 from include.sensor import SqsBacklogSensor
 from include.sqs.calls import Queue, backlog
+from include.sqs.dead_letters import Depth, depth_of
 from sandbox.events import sample_events, send
 from sandbox.servers import free_port
+from tests.support.queues import MESSAGES, give_dead_letter_queue, send_events
+from tests.support.runs import A_RUN
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
 
 
 def check(queue_url, **options):
-    return pipeline.check_setup(queue_url, **{"source": "queue", "window": None} | options)
+    return pipeline.check_setup(A_RUN, queue_url, **{"source": "queue", "window": None} | options)
 
 
 def test_a_good_set_up_names_the_queue(empty_warehouse, connections, queue_url):
@@ -273,3 +276,36 @@ def test_a_client_setting_that_there_is_not_is_one_sentence(empty_warehouse, con
     connections(aws_sqs=aws)
     with pytest.raises(SetupError, match=r"connection aws_sqs: config_kwargs in extra: .*'proxy'"):
         check(queue_url)
+
+
+def test_a_run_records_how_deep_its_queue_is(empty_warehouse, connections, sqs, queue_url):
+    """Null is what is not known yet, or what a rebuild has none of."""
+    give_dead_letter_queue(sqs, queue_url)
+    send_events(sqs, queue_url, "user")
+    sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=3)
+    sqs.send_message(QueueUrl=f"{queue_url}-dead", MessageBody="{}")
+
+    def seen(run):
+        with empty_warehouse.connect() as warehouse:
+            query = "select queue, waiting, in_flight, dead_letters from login_etl.queue_depths where run_id = %s"
+            return warehouse.execute(query, [run.run_id]).fetchone()
+
+    for _ in range(2):  # the second time as a task that is cleared
+        check(queue_url)
+        assert seen(A_RUN) == (queue_url, MESSAGES - 3, 3, 1)
+    drains_dead_letters, rebuilds, fails = (Run("user_logins", name) for name in ("dead letters", "rebuild", "fails"))
+    pipeline.check_setup(drains_dead_letters, queue_url, source="dead_letter_queue", window=None)
+    assert seen(drains_dead_letters) == (queue_url, MESSAGES - 3, 3, 1)
+    now = datetime.now(UTC)
+    pipeline.check_setup(rebuilds, "", source="queue", window=Window(now - timedelta(1), now))
+    assert seen(rebuilds) == (None, None, None, None)
+    with pytest.raises(SetupError):
+        pipeline.check_setup(fails, f"{queue_url}-not-there", source="queue", window=None)
+    assert seen(fails) == (f"{queue_url}-not-there", None, None, None)
+
+
+def test_dead_letters_are_none_without_a_queue_of_them_and_unknown_without_the_right_to_ask():
+    redrive = {"RedrivePolicy": "{}", "ApproximateNumberOfMessages": "4"}
+    assert depth_of({}, {}) == Depth(waiting=None, in_flight=None, dead_letters=0)
+    assert depth_of(redrive, {}) == Depth(waiting=4, in_flight=None, dead_letters=None)
+    assert depth_of(redrive, {"ApproximateNumberOfMessages": "2"}) == Depth(waiting=4, dead_letters=2)

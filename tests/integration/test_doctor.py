@@ -17,6 +17,7 @@ from include.failures import SetupError
 from include.warehouse.migrations import read_migrations
 from sandbox.events import sample_events, send
 from tests.support.queues import give_dead_letter_queue
+from tests.support.runs import A_RUN
 
 PROJECT = Path(__file__).parents[2]
 VARIABLE = "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL"
@@ -51,7 +52,7 @@ def faults():
 
 def said_by_check_setup():
     with pytest.raises((SetupError, ConnectionError)) as caught:
-        pipeline.check_setup(os.environ.get(VARIABLE, ""), source="queue", window=None)
+        pipeline.check_setup(A_RUN, os.environ.get(VARIABLE, ""), source="queue", window=None)
     return str(caught.value)
 
 
@@ -66,7 +67,7 @@ def test_before_the_first_run_it_says_what_that_will_do_and_changes_nothing(set_
 
 
 def test_after_a_run_all_is_checked_and_nothing_is_changed(set_up, warehouse, sqs, queue_url):
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     send(sqs, queue_url, sample_events(10, 1))
     before = counts(warehouse)
     assert faults() == []
@@ -155,14 +156,14 @@ def test_so_is_one_in_the_database_and_its_cure_helps(set_up, empty_warehouse, s
         with empty_warehouse.connect() as owner:
             owner.execute(said.split("run, as their owner: ")[1])
         assert faults() == []
-        pipeline.check_setup(os.environ[VARIABLE], source="queue", window=None)
+        pipeline.check_setup(A_RUN, os.environ[VARIABLE], source="queue", window=None)
         assert faults() == []
     else:
         assert said_by_check_setup() == said
 
 
 def test_a_right_that_is_lost_after_the_first_run_is_named(set_up, empty_warehouse, queue_url):
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     with empty_warehouse.connect() as owner:
         owner.execute(
             "alter table public.user_logins owner to postgres; revoke all on public.user_logins from pipeline"
@@ -176,7 +177,7 @@ def test_a_right_that_is_lost_after_the_first_run_is_named(set_up, empty_warehou
 
 
 def test_a_swapped_key_is_named(set_up, sqs, queue_url):
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     send(sqs, queue_url, sample_events(10, 1))
     origin = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
     pipeline.drain_and_mask({"messages": 10, "threads": 1}, queue_url, origin=origin, seconds=60)

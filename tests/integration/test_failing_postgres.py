@@ -26,6 +26,7 @@ from include.retries import FAIL_FAST
 from include.warehouse.locks import WAITS
 from sandbox.events import send
 from tests.support.queues import MESSAGES, give_dead_letter_queue, left_on, show_again
+from tests.support.runs import A_RUN
 
 STAGE, REJECT, MERGE, COMMIT = "copy", "insert into login_etl.rejected", "insert into public.user_logins", "COMMIT"
 RECORD_DELETES = "update login_etl.batches set deleted"
@@ -246,7 +247,7 @@ def test_a_deadlock(load):
 def test_a_staging_table_that_refuses_all_rows_costs_no_receive(load):
     sentence = r"tables of schema login_etl refuse a made-up message \(CheckViolation \(constraint nobody\)\): drop"
     with constrained(load, "login_etl.staging_logins", "user_id = ''"):
-        for step in (partial(pipeline.check_setup, load.queue_url, source="queue", window=None), load.run):
+        for step in (partial(pipeline.check_setup, A_RUN, load.queue_url, source="queue", window=None), load.run):
             with pytest.raises(SetupError, match=sentence) as caught:
                 step()
             assert not worth_a_retry(caught.value)

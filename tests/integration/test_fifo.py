@@ -10,6 +10,7 @@ from include.events.message import Origin, Run
 from tests.support.fixtures import TENS
 from tests.support.merging import merge
 from tests.support.queues import left_on, show_again
+from tests.support.runs import A_RUN
 
 EVENTS = 45
 
@@ -18,7 +19,7 @@ EVENTS = 45
 def fifo(warehouse, connected_through_proxies, impatient, sqs):
     """A FIFO queue with three message groups."""
     url = sqs.create_queue(QueueName=f"{uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
-    pipeline.check_setup(url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, url, source="queue", window=None)
     for number in range(EVENTS):
         sqs.send_message(
             QueueUrl=url,

@@ -13,6 +13,7 @@ from include import pipeline
 from sandbox.events import send
 from tests.support.leaks import everywhere, leaks
 from tests.support.queues import send_events
+from tests.support.runs import A_RUN
 from tests.support.worker import exit_code, run
 from tests.system.test_airflow import run_dag
 
@@ -62,7 +63,7 @@ def talkative(local):
 @pytest.fixture
 def watched(empty_warehouse, environment, connected, queue_url, tmp_path):
     """An Airflow with a callback that tells all; the warehouse is set up."""
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     (tmp_path / "airflow_local_settings.py").write_text(CALLBACK)
     path = os.pathsep.join((str(tmp_path), environment["PYTHONPATH"]))
     # DEV makes Airflow's tracebacks show local variables; in wide lines, so that no value is broken in two.

@@ -23,6 +23,7 @@ from sandbox.events import sample_events, send
 from sandbox.servers import free_port
 from tests.support.programs import running
 from tests.support.queues import left_on
+from tests.support.runs import A_RUN
 
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 SETTINGS = """
@@ -69,7 +70,7 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
     run = Run("user_logins", "a run")
 
     with pooled(2):
-        url = pipeline.check_setup(queue_url, source="queue", window=None)
+        url = pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
         assert len(pipeline.plan_drain(url, max_messages=200, max_workers=4)) == 1
         with ThreadPoolExecutor(4) as pool:
             drained = list(pool.map(take, range(4)))
@@ -81,7 +82,7 @@ def test_the_whole_pipeline_with_four_drains_on_two_connections(
             owner.execute("delete from public.user_logins where user_id < '8'")
             lost = 198 - owner.execute("select count(*) from public.user_logins").fetchone()[0]
         assert lost > 50
-        pipeline.check_setup(queue_url, source="queue", window=AGES)
+        pipeline.check_setup(A_RUN, queue_url, source="queue", window=AGES)
         assert pipeline.merge_user_logins(Run("user_logins", "a rebuild"), window=AGES)["rebuilt"] == lost
 
         monkeypatch.setattr("include.batches.rejected.parse", lambda body: Login("valid now"))

@@ -209,7 +209,7 @@ def test_a_denied_delete_is_a_setup_error(sqs, queue_url, pool, stubbed, whole_c
 
 
 def test_a_good_queue_passes_and_a_missing_dead_letter_queue_is_a_warning(local, queue_url, caplog):
-    assert check_queue(local.client(), local.queue_url, "queue") == local.queue_url
+    assert check_queue(local.client(), local.queue_url, "queue").url == local.queue_url
     assert not caplog.records
     check_queue(local.client(), queue_url, "queue")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
@@ -258,7 +258,7 @@ def test_a_low_receive_count_and_a_zero_visibility_timeout_are_warnings(sqs, que
 
 def test_the_dead_letter_queue_is_found_through_the_redrive_policy(local, queue_url):
     sqs = local.client()
-    assert check_queue(sqs, local.queue_url, "dead_letter_queue").endswith("/login-queue-dead-letters")
+    assert check_queue(sqs, local.queue_url, "dead_letter_queue").url.endswith("/login-queue-dead-letters")
     with pytest.raises(SetupError, match="no redrive policy"):
         check_queue(sqs, queue_url, "dead_letter_queue")
 
@@ -267,7 +267,7 @@ def test_the_dead_letter_queue_of_a_fifo_queue_is_refused(sqs):
     url = sqs.create_queue(QueueName=f"{uuid.uuid4().hex}.fifo", Attributes={"FifoQueue": "true"})["QueueUrl"]
     with pytest.raises(SetupError, match="FIFO queue cannot be drained"):
         check_queue(sqs, url, "dead_letter_queue")
-    assert check_queue(sqs, url, "queue") == url
+    assert check_queue(sqs, url, "queue").url == url
 
 
 @pytest.mark.parametrize("configured", ["", "login-queue", "arn:aws:sqs:eu-west-1:1:login-queue"])

@@ -374,7 +374,7 @@ def test_dead_letters_that_were_loaded_but_never_deleted_are_recognised(
     sqs.receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10)  # each is received once too often now
     assert left_on(sqs, dead_letters) == len(BODIES)
 
-    source = check_queue(sqs, queue_url, "dead_letter_queue")
+    source = check_queue(sqs, queue_url, "dead_letter_queue").url
     counts = drain_and_mask(Queue(sqs, source), ready, keyring, origin=RUN, messages=100, seconds=30, threads=1)
     assert (counts["received"], counts["staged"], counts["rejected"], counts["deleted"]) == (5, 3, 2, 5)
     assert merge(ready) == Merged(batches=1, already_there=3)

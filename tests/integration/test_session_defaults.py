@@ -15,6 +15,7 @@ from include.failures import SetupError
 from include.warehouse.transactions import transaction
 from tests.integration.test_failing_postgres import crash, wait_until_it_answers
 from tests.support.queues import MESSAGES, left_on, send_events
+from tests.support.runs import A_RUN
 
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 ORIGIN = Origin(Run("user_logins", "a run"), 0, 1, datetime.now(UTC))
@@ -66,7 +67,7 @@ def role_settings(local, settings):
 
 def load(queue_url):
     """Everything that the DAGs do, once."""
-    url = pipeline.check_setup(queue_url, source="queue", window=None)
+    url = pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     counts = pipeline.drain_and_mask({"messages": 100, "threads": 2}, url, origin=ORIGIN, seconds=30)
     merged = pipeline.merge_user_logins(ORIGIN.run)
     pipeline.check_run(ORIGIN.run, "queue", url, drained=[counts])
@@ -84,7 +85,7 @@ def load(queue_url):
 @pytest.mark.parametrize("settings", DEFAULTS.values(), ids=DEFAULTS)
 def test_a_roles_defaults_change_nothing(local, empty_warehouse, connected, sqs, queue_url, settings):
     users = send_events(sqs, queue_url, "user")
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     with local.connect() as owner:
         if "statement_timeout" in settings:
             owner.execute(SLOW)
@@ -159,7 +160,7 @@ def test_a_server_that_commits_lazily_and_crashes_loses_nothing(local, empty_war
         owner.execute("select pg_reload_conf()")
     try:
         with role_settings(local, {"synchronous_commit": "off"}):
-            pipeline.check_setup(queue_url, source="queue", window=None)
+            pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
             for number in range(5):
                 users = send_events(sqs, queue_url, f"user-{number}")
                 counts = pipeline.drain_and_mask({"messages": 100, "threads": 1}, queue_url, origin=ORIGIN, seconds=30)

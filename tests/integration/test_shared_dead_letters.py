@@ -16,6 +16,7 @@ from include.sqs.check import check_queue
 from include.sqs.consumer import Consumer
 from sandbox.events import send
 from tests.support.queues import left_on
+from tests.support.runs import A_RUN
 
 RUN = Run("user_logins", "a run")
 
@@ -54,7 +55,7 @@ class Shared:
 @pytest.fixture
 def shared(sqs, queue_url, empty_warehouse, connected):
     shared = Shared(sqs, queue_url)
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     return shared
 
 
@@ -68,7 +69,7 @@ def test_only_ours_are_drained(shared, sqs, warehouse, caplog, threads):
         shared.die(shared.theirs, logins(f"theirs {number}", 12))
         shared.die(shared.ours, logins(f"ours {number}", 5))
         send(sqs, shared.dead, logins("nobody's", 2))
-    assert pipeline.check_setup(shared.ours, source="dead_letter_queue", window=None) == shared.dead
+    assert pipeline.check_setup(A_RUN, shared.ours, source="dead_letter_queue", window=None) == shared.dead
     counts = shared.drain(threads=threads)
     assert counts["received"] == counts["staged"] == counts["deleted"] == 15
     assert users(warehouse) == {f"ours {number} {each}" for number in range(3) for each in range(5)}

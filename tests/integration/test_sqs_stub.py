@@ -80,7 +80,7 @@ def test_it_answers_as_the_test_server_does(sqs, queue_url, stub, stub_client):
 
 def test_the_pipelines_own_checks_pass(stub, stub_client):
     stub.load(7)
-    assert check_queue(stub_client, stub.queue_url, "queue") == stub.queue_url
+    assert check_queue(stub_client, stub.queue_url, "queue").url == stub.queue_url
     assert backlog(Queue(stub_client, stub.queue_url)) == 7
     assert stub.state()["calls"] == {"GetQueueAttributes": 2, "DeleteMessageBatch": 1}
 

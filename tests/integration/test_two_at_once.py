@@ -16,6 +16,7 @@ from include.warehouse.setup import prepare_warehouse
 from sandbox.events import sample_events, send
 from tests.support.merging import REBUILD, merge
 from tests.support.queues import left_on
+from tests.support.runs import A_RUN
 from tests.support.worker import exit_code, run
 
 ROWS = (
@@ -28,7 +29,7 @@ AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def expected(empty_warehouse, connected, sqs, queue_url):
     """A queue with 200 events on it, and the rows that they become."""
-    pipeline.check_setup(queue_url, source="queue", window=None)
+    pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     bodies = list(sample_events(200, 7))
     send(sqs, queue_url, iter(bodies))
     keyring = read_keyring(empty_warehouse.masking_key())

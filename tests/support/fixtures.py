@@ -19,6 +19,7 @@ from include.sqs.chunk import ChunkBounds
 from sandbox.servers import NO_PROXY, Servers
 from tests.support.postgres_proxy import PostgresProxy, Said, postgres_proxy
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
+from tests.support.runs import A_RUN
 from tests.support.sqs_proxy import Call, SqsProxy, sqs_proxy
 
 PROJECT = Path(__file__).parents[2]
@@ -119,7 +120,7 @@ class Load:
     queue_url: str
 
     def __post_init__(self):
-        pipeline.check_setup(self.queue_url, source="queue", window=None)
+        pipeline.check_setup(A_RUN, self.queue_url, source="queue", window=None)
         self.client = self.local.client()
         self.users = send_events(self.client, self.queue_url, "user")
 

@@ -10,6 +10,7 @@ from include import erasure, pipeline, rotation
 from include.batches.rejected import Selection
 from include.events.message import Origin, Run
 from include.sqs.chunk import CHUNK, ChunkBounds
+from tests.support.runs import A_RUN
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload(
@@ -19,7 +20,7 @@ processes.set_forkserver_preload(
 
 def run(queue_url, run_id, messages, bounds=CHUNK, dag_id="user_logins"):
     """Set up, plan, drain so many messages, merge; by the connections in the environment."""
-    url = pipeline.check_setup(queue_url, source="queue", window=None)
+    url = pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     pipeline.plan_drain(url, max_messages=messages, max_workers=1)
     share = {"messages": messages, "threads": 1}
     one = Origin(Run(dag_id, run_id), 0, 1, datetime.now(UTC), queue=url)

@@ -11,7 +11,8 @@ nothing is lost, and nothing is there twice, whatever is retried. Where there is
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.
 * **Bad messages** are in `login_etl.rejected_messages`, sealed; `replay_rejected` parses them again.
 * **`check_run` failed**: what can be loaded is loaded. Rows that the table refuses wait until it takes them.
-* **Counts** are in the view `login_etl.history`, the log of `check_run` and the asset's events.
+* **How it goes** is on the page [User logins](plugin/user-logins) below Browse; counts are in the view
+  `login_etl.history`, the log of `check_run` and the asset's events.
 
 Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable with the queue's URL,
 `user_logins_queue_url`. Another queue is another line in `QUEUES` in this file: a DAG, and accounts, of its own.
@@ -31,6 +32,7 @@ from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
 
 QUEUES = {"user_logins": QUEUE_URL}  # DAG: the variable with the URL of its queue
+LABEL = "{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"
 
 
 def drain(dag_id: str, queue_variable: str) -> None:
@@ -57,9 +59,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
             messages, workers = params["max_messages"], params["max_workers"]
             return pipeline.plan_drain(queue_url, max_messages=messages, max_workers=workers)
 
-        @task(
-            **DRAIN_RETRIES, map_index_template="{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"
-        )
+        @task(**DRAIN_RETRIES, map_index_template=LABEL)
         def drain_and_mask(share, queue_url, configured, params=None, ti=None):
             run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
             origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)

@@ -1,0 +1,52 @@
+"""What a browser asks for: the page, a message, and the files that they are dressed with."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from pathlib import Path
+from uuid import UUID
+
+from fastapi import APIRouter, HTTPException, Request
+from fastapi.responses import FileResponse, Response
+
+from include.page.messages import find_message
+from include.page.reading import reading
+from include.page.rendering import HEADERS, render
+from include.page.view import check_tables, look
+
+FOLDER = Path(__file__).parent / "static"
+STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
+
+router = APIRouter()
+
+
+@router.get("/")
+def page(request: Request, range: str = "") -> Response:  # noqa: A002 - its name in the address
+    """The page, over a range of time by its name; the shortest that has all, or a day, without one."""
+    with request.app.state.asking() as warehouse:
+        view = look(warehouse, range)
+    return render(request, "page.html.jinja", view=view)
+
+
+@router.get("/message")
+def message(request: Request, id: str = "") -> Response:  # noqa: A002 - its name in the address
+    """What became of a message. Nothing but its id is asked for: anything else would stay in addresses and logs."""
+    asked = id.strip()[:100]
+    try:
+        message_id = UUID(asked)
+    except ValueError:
+        return render(request, "message.html.jinja", HTTPStatus.BAD_REQUEST, asked=asked, found=None)
+    with request.app.state.asking() as warehouse:
+        check_tables(warehouse)
+        with reading(warehouse):
+            found = find_message(warehouse, message_id)
+    return render(request, "message.html.jinja", asked=str(message_id), found=found)
+
+
+@router.get("/static/{name}")
+def static(name: str) -> Response:
+    """A file of ours. A mounted folder would be open to everybody."""
+    if name not in STATIC:
+        raise HTTPException(HTTPStatus.NOT_FOUND)
+    headers = HEADERS | {"Cache-Control": "private, no-cache"}  # asked for again, and answered with 304
+    return FileResponse(FOLDER / name, media_type=STATIC[name], headers=headers)

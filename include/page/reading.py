@@ -1,0 +1,25 @@
+"""What the page may ask of the warehouse: little, for a short time, and nothing that writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from include.warehouse.statements import statement
+from include.warehouse.transactions import transaction
+
+MILLISECONDS = 1_500  # for a statement; beyond, whoever looks at the page is told so
+
+
+@contextmanager
+def reading(connection: psycopg.Connection, *, milliseconds: int = MILLISECONDS) -> Iterator[psycopg.Connection]:
+    """A read-only transaction whose statements end after so many milliseconds: psycopg's QueryCanceled then.
+
+    The connection must be in autocommit mode.
+    """
+    connection.read_only = True
+    with transaction(connection):
+        connection.execute(statement("page/limit_time"), {"limit": f"{milliseconds}ms"})
+        yield connection

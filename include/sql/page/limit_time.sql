@@ -1,0 +1,1 @@
+select set_config('statement_timeout', %(limit)s, true), set_config('lock_timeout', %(limit)s, true)

@@ -18,6 +18,7 @@ large the tables are now.
 * **`privacy_upkeep`** drops days of originals that are over, ends requests for them that are, and tombstones of users
   who were erased 30 days ago. It logs the anchor of the trail, by which a later `python -m include.privacy verify` sees
   whether somebody rewrote it: keep this log where the warehouse's DBA cannot change it.
+* **`add_up_batches`** adds batches that nothing changes any more to `login_etl.totals`, so that `/metrics` stays fast.
 
 * **It failed**: nothing is lost; the next run catches up. The error in the log says what to fix.
 * **A table is locked**: the task is retried, and fails when the table stays locked: find the long transaction in
@@ -35,14 +36,7 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import maintenance
-from include.params import (
-    KEEP_MONTHS,
-    KEEP_REJECTED_DAYS,
-    KEEP_STAGING_DAYS,
-    months_to_keep,
-    retention,
-    variable,
-)
+from include.params import KEEP_MONTHS, KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, months_to_keep, retention, variable
 from include.retries import RETRIES
 
 
@@ -77,10 +71,14 @@ def maintain_user_logins():
     def privacy_upkeep():
         return maintenance.privacy_upkeep()
 
+    @task
+    def add_up_batches():
+        return maintenance.add_up_batches()
+
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
-    def report(made, days_dropped, months_dropped, forgotten, privacy):
+    def report(made, days_dropped, months_dropped, forgotten, privacy, added):
         dropped = {"drop_staging_days": days_dropped, "drop_login_months": months_dropped}
-        kept = {"forget_rejected_bodies": forgotten, "privacy_upkeep": privacy}
+        kept = {"forget_rejected_bodies": forgotten, "privacy_upkeep": privacy, "add_up_batches": added}
         maintenance.report({"make_partitions": made, **dropped, **kept})
 
     report(
@@ -89,6 +87,7 @@ def maintain_user_logins():
         drop_login_months(variable(KEEP_MONTHS)),
         forget_rejected_bodies(variable(KEEP_REJECTED_DAYS, "30")),
         privacy_upkeep(),
+        add_up_batches(),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
+from include import metrics
 from include.batches import counts, drain, merge, reconciliation, rejected
 from include.batches.check import check_staging
 from include.batches.depth import record_depth
@@ -87,7 +88,9 @@ def drain_and_mask(
         queue = Queue(sqs_client(), queue_url)
         if configured and origin.source == "dead_letter_queue":
             queue = only_ours(queue, Queue(queue.client, configured), seconds=seconds)
-        return drain.drain_and_mask(queue, warehouse, keyring, origin=origin, seconds=seconds, bounds=bounds, **share)
+        done = drain.drain_and_mask(queue, warehouse, keyring, origin=origin, seconds=seconds, bounds=bounds, **share)
+    metrics.count(done, dag_id=origin.run.dag_id)
+    return done
 
 
 def merge_user_logins(run: Run, *, window: Window | None = None) -> dict[str, int]:
@@ -103,13 +106,15 @@ def merge_user_logins(run: Run, *, window: Window | None = None) -> dict[str, in
         if window:
             check_identity(warehouse)
             rebuilt = rebuild(warehouse, window, run=run)
-    return {
+    done = {
         "merged_batches": merged.batches,
         "inserted": merged.inserted,
         "already_there": merged.already_there,
         "refused": merged.refused,
         "rebuilt": rebuilt,
     }
+    metrics.count(done, dag_id=run.dag_id)
+    return done
 
 
 def check_run(
@@ -149,7 +154,9 @@ def replay_messages(selected: Selection, *, origin: Origin, dry_run: bool) -> di
         prepare_warehouse(warehouse)
         check_kids(warehouse, keyring)
         prepare_vault(warehouse)
-        return rejected.replay_messages(warehouse, keyring, selected, origin=origin, dry_run=dry_run)
+        done = rejected.replay_messages(warehouse, keyring, selected, origin=origin, dry_run=dry_run)
+    metrics.count(done, dag_id=origin.run.dag_id)
+    return done
 
 
 def _give_memory_back() -> None:

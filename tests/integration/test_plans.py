@@ -20,6 +20,7 @@ PAGE = {"start": NOW - timedelta(hours=1), "stop": NOW, "seconds": 60}
 
 # Every statement that reads large tables, with what it is given in a run.
 IN_A_RUN = {
+    "batches/add_up_batches": {},
     "batches/batches_of_run": {"dag_id": "user_logins", "run_id": "run 1990", "source": "queue"},
     "batches/claim_batch": {"batch_id": 19_990},
     "batches/find_rows": {"batch_id": 19_990, "staged_on": NOW.date(), "message_ids": None, "refused": [UUID(int=1)]},
@@ -70,6 +71,7 @@ IN_A_RUN = {
     "page/message_staged": {"message_id": UUID(int=1), "batches": [19_990]},
     "page/rejects": PAGE,
     "page/situation": {"behind": 900},
+    "page/metrics": {},
     "privacy/used_kids": {},
     "privacy/forget_bodies": {"message_ids": [UUID(int=1)]},
     "privacy/tombstones": {"masks": ["m"]},
@@ -95,7 +97,7 @@ OTHERS = {
     "privacy/has_recipients", "privacy/insert_data_key", "privacy/is_access_noted",
     "privacy/make_days", "privacy/recipients", "privacy/register", "privacy/requests", "privacy/retire",
     "privacy/revoke", "privacy/rows_of_case", "privacy/vault_standing",
-    "page/limit_time", "page/partitions", "page/shared",
+    "page/default_partition_rows", "page/limit_time", "page/partitions", "page/shared",
     "batches/begin_rebuild",
     "batches/check_constraints_now", "batches/copy_logins", "batches/end_rebuild",
     "batches/has_triggers", "batches/rebuilt_by_run", "batches/record_late_merge", "batches/record_rebuild",

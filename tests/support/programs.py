@@ -10,17 +10,23 @@ from contextlib import contextmanager
 import pytest
 
 
-@contextmanager
-def running(*command, port, log):
-    """The server that the command starts; it takes connections on 127.0.0.1:`port`, and ends with the block.
+def installed(program, package=None):
+    """The path of the program, which Debian's package, of the same name unless given, brings.
 
-    Debian's package has the program's name. Without it the test is skipped, or fails where CI is set.
+    Without it the test is skipped, or fails where CI is set.
     """
-    program, *arguments = command
     path = shutil.which(program, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin")))
     if path is None:
         missing = pytest.fail if "CI" in os.environ else pytest.skip
-        missing(f"{program} is not installed (Debian: apt install {program})")
+        missing(f"{program} is not installed (Debian: apt install {package or program})")
+    return path
+
+
+@contextmanager
+def running(*command, port, log):
+    """The server that the command starts; it takes connections on 127.0.0.1:`port`, and ends with the block."""
+    program, *arguments = command
+    path = installed(program)
     with log.open("wb") as output, subprocess.Popen([path, *arguments], stdout=output, stderr=output) as process:
         try:
             _wait_until_it_listens(process, port, log)

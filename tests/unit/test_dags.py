@@ -238,6 +238,7 @@ def test_the_parts_of_the_maintenance_stop_none_of_each_other_and_its_report_hid
         "drop_login_months": {"report"},
         "forget_rejected_bodies": {"report"},
         "privacy_upkeep": {"report"},
+        "add_up_batches": {"report"},
         "report": set(),
     }
     report = dag.get_task("report")

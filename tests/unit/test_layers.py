@@ -15,6 +15,7 @@ ENTRANCE = {
     "erasure",
     "maintenance",
     "malformed",
+    "metrics",
     "params",
     "pipeline",
     "retries",

@@ -49,10 +49,14 @@ class Person:
 
     def ask(self, path: str, body: object = None, *, method: str | None = None) -> Any:
         """The JSON that the REST API answers; urllib's HTTPError, with the code, where it refuses."""
+        return self._send(f"/api/v2{path}", body, {"Authorization": f"Bearer {self.token()}"}, method)
+
+    def token(self) -> str:
+        """What proves that it is this user who asks."""
         if not self._token:
             login = {"username": self.name, "password": self.password}
             self._token = self._send("/auth/token", login, {})["access_token"]
-        return self._send(f"/api/v2{path}", body, {"Authorization": f"Bearer {self._token}"}, method)
+        return self._token
 
     def request(self, **params: object) -> str:
         """Trigger `disclose_pii`; return the run's id."""

@@ -1,0 +1,236 @@
+"""The page in the UI of a real Airflow below a base path: who may look, and what a person in front of Chromium sees."""
+
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from urllib.parse import quote
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from sandbox.airflow import components
+from sandbox.people import Person, with_users
+from sandbox.servers import RIGHTS, free_port
+from tests.support.chromium import chromium
+from tests.support.queues import MESSAGES, send_events
+
+PASSWORD = "a password of these tests"
+NAMES = ("ada", "vera", "stranger")
+WIDTHS = (420, 900, 1500)
+DAG = "/dags/user_logins"
+
+
+class Airflow:
+    """A running Airflow, whose DAG has run once."""
+
+    def __init__(self, address):
+        self.address = address
+        self.ada, self.vera, self.stranger = (Person(address, name, PASSWORD) for name in NAMES)
+        self.page = f"{address}/user-logins"
+        self.run_id = None
+
+    def run(self):
+        """Trigger the DAG, as soon as Airflow knows it, and wait until it is done."""
+        deadline = time.monotonic() + 120
+        while True:
+            with suppress(urllib.error.HTTPError):
+                body = {"logical_date": None, "conf": {}}
+                self.run_id = self.run_id or self.ada.ask(f"{DAG}/dagRuns", body)["dag_run_id"]
+                if (state := self.ada.ask(f"{DAG}/dagRuns/{quote(self.run_id)}")["state"]) in ("success", "failed"):
+                    break
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        assert state == "success"
+
+    def get(self, path, person=None):
+        """Status, type and text of what somebody gets; nobody in particular without a person."""
+        headers = {"Authorization": f"Bearer {person.token()}"} if person else {}
+        request = urllib.request.Request(self.page + path, headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.headers["content-type"], answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.headers["content-type"], error.read().decode()
+
+
+@pytest.fixture(scope="module")
+def airflow(local, airflow_home):
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/airflow"
+    with local.connect("postgres") as connection:
+        connection.execute("drop database if exists warehouse with (force)")
+        connection.execute("create database warehouse")
+    with local.connect() as connection:
+        connection.execute(RIGHTS.read_bytes())
+    client = local.client()
+    queue = client.create_queue(QueueName="page")["QueueUrl"]
+    send_events(client, queue, "user")
+    environment = with_users(airflow_home, NAMES, password=PASSWORD) | {
+        "AIRFLOW__CORE__AUTH_MANAGER": "tests.support.strict_auth.StrictAuthManager",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "ada:admin,vera:viewer,stranger:viewer",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{address}/execution/",
+        "AIRFLOW__API__BASE_URL": address,
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL": queue,
+    }
+    with components(environment):
+        found = Airflow(address)
+        found.run()
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def logged_in(browser, airflow):
+    """Where vera, who may only look, has logged in."""
+    context = browser.new_context(viewport={"width": 1500, "height": 1100})
+    context.set_default_timeout(30_000)
+    tab = context.new_page()
+    tab.goto(f"{airflow.address}/auth/login")
+    tab.fill("input[name=username]", "vera")
+    tab.fill("input[name=password]", PASSWORD)
+    tab.click("button[type=submit]")
+    tab.get_by_text("Browse", exact=True).wait_for()
+    return context
+
+
+@pytest.fixture
+def tab(logged_in, airflow):
+    tab = logged_in.new_page()
+    errors = []
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.goto(airflow.address)
+    yield tab
+    tab.close()
+    assert errors == []
+
+
+def frame_of(tab):
+    """The page in Airflow's frame, once it is there."""
+    tab.frame_locator("iframe").locator("h1").wait_for()
+    return next(frame for frame in tab.frames if frame.parent_frame)
+
+
+def in_theme(tab, theme):
+    tab.evaluate(f"localStorage.setItem('theme', '{theme}')")
+    tab.reload()
+
+
+def findings(frame):
+    return [f"{each['id']}: {each['nodes'][0]['html']}" for each in Axe().run(frame).response["violations"]]
+
+
+def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
+    for path in ("/", "/message?id=x", "/static/page.js", "/static/page.css"):
+        for person, status, says in (
+            (None, 401, "Your session has ended"),
+            (airflow.stranger, 403, "who may see the DAG user_logins"),
+        ):
+            assert airflow.get(path, person)[0] == status
+            assert says in airflow.get(path, person)[2]
+    for person in (airflow.vera, airflow.ada):
+        status, kind, text = airflow.get("/", person)
+        assert (status, kind, "Keeping up" in text) == (200, "text/html; charset=utf-8", True)
+        assert airflow.get("/static/page.js", person)[0] == 200
+    assert airflow.get("/docs", airflow.ada)[0] == airflow.get("/openapi.json", airflow.ada)[0] == 404
+
+
+def test_the_plugin_is_loaded_without_an_error(airflow):
+    assert airflow.ada.ask("/plugins/importErrors")["total_entries"] == 0
+    [plugin] = [each for each in airflow.ada.ask("/plugins")["plugins"] if each["name"] == "user_logins"]
+    assert plugin["external_views"][0]["href"] == "user-logins/"
+
+
+def test_from_the_menu_to_the_numbers_and_on_to_the_log(airflow, tab):
+    tab.get_by_text("Browse", exact=True).click()
+    tab.get_by_role("menuitem", name="User logins").click()
+    frame = frame_of(tab)
+    assert frame.locator(".headline").inner_text().startswith("Keeping up, ")
+    good = MESSAGES - MESSAGES // 10
+    assert frame.locator(".tile", has_text="rows today").locator("dd").inner_text() == str(good)
+    frame.get_by_role("link", name=airflow.run_id).click()
+    tab.wait_for_url(f"**/airflow{DAG}/runs/{quote(airflow.run_id, safe='')}/tasks/check_run**")
+    tab.get_by_text(f"received {MESSAGES}, inserted {good}").first.wait_for()
+    tab.go_back()
+    frame_of(tab).get_by_role("link", name="0", exact=True).click()
+    tab.wait_for_url("**/tasks/drain_and_mask/mapped/0**")
+    tab.get_by_text("received 10, staged 10").first.wait_for()
+
+
+def test_the_manual_of_the_dag_leads_to_it(airflow, tab):
+    tab.goto(airflow.address + DAG)
+    tab.get_by_role("button", name="Dag Docs").click()
+    with tab.context.expect_page() as opened:
+        tab.get_by_role("link", name="User logins").click()
+    frame_of(opened.value)
+
+
+def test_a_message_is_looked_up_and_its_address_is_a_link(airflow, tab, local):
+    with local.connect() as warehouse:
+        [(message_id,)] = warehouse.execute("select message_id from public.user_logins limit 1").fetchall()
+    tab.goto(f"{airflow.address}/plugin/user-logins")
+    frame = frame_of(tab)
+    frame.get_by_label("Where is my message?").fill(str(message_id))
+    frame.get_by_role("button", name="Find").click()
+    frame.get_by_text("It is in user_logins").wait_for()
+    assert findings(frame_of(tab)) == []
+    tab.reload()  # the shell keeps where the frame is in its own address
+    frame_of(tab).get_by_text("It is in user_logins").wait_for()
+
+
+def test_it_follows_the_theme_and_axe_finds_nothing(airflow, tab, tmp_path):
+    tab.goto(f"{airflow.address}/plugin/user-logins")
+    colours = set()
+    for theme in ("light", "dark"):
+        in_theme(tab, theme)
+        frame = frame_of(tab)
+        assert frame.evaluate("document.documentElement.className") == theme
+        background = "getComputedStyle(document.body).backgroundColor"
+        ours = "getComputedStyle(document.documentElement).getPropertyValue('--bg')"
+        shell = "getComputedStyle(parent.document.documentElement).getPropertyValue('--chakra-colors-bg')"
+        assert frame.evaluate(ours) == frame.evaluate(shell)
+        colours.add(frame.evaluate(background))
+        assert findings(frame) == []
+        for width in WIDTHS:
+            tab.set_viewport_size({"width": width, "height": 1100})
+            assert not frame.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
+            tab.screenshot(path=tmp_path / f"{theme}-{width}.png")
+    assert len(colours) == 2
+    assert findings(tab.context.new_page().goto(f"{airflow.page}/nothing") and tab.context.pages[-1]) == []
+
+
+def test_opened_by_itself_it_works_as_well_and_refreshes_without_a_flicker(airflow, tab, local):
+    tab.clock.install()
+    tab.goto(f"{airflow.page}/?range=1h")
+    tab.evaluate("window.stays = true")
+    rejected = tab.locator(".tile", has_text="rejected today").locator("dd")
+    before = rejected.inner_text()
+    with local.connect() as warehouse:
+        warehouse.execute(
+            "update login_etl.batches set rejected = rejected + 1, received = received + 1 where rejected > 0"
+        )
+    tab.get_by_label("Where is my message?").focus()
+    tab.clock.fast_forward(16_000)
+    tab.wait_for_function("before => document.querySelectorAll('.tile dd')[5].innerText !== before", arg=before)
+    assert tab.evaluate("window.stays && document.activeElement.id") == "id"
+    tab.get_by_role("link", name="7 days").press("Enter")
+    tab.wait_for_url("**/user-logins/?range=7d")
+    tab.get_by_role("link", name=airflow.run_id).click()
+    tab.wait_for_url(f"**/airflow{DAG}/runs/**")
+
+
+def test_everything_can_be_reached_by_the_keyboard(airflow, tab):
+    tab.goto(f"{airflow.page}/")
+    reached = set()
+    for _ in range(60):
+        tab.keyboard.press("Tab")
+        reached.add(tab.evaluate("document.activeElement.innerText || document.activeElement.id"))
+    assert {"User logins", "24 hours", "id", "Find", airflow.run_id, "replay_rejected"} <= reached
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert tab.evaluate(outline) != "none" or tab.evaluate("document.activeElement === document.body")

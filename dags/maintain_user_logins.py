@@ -1,7 +1,7 @@
 """### Upkeep: partitions created ahead of need, old staging dropped, old rejected bodies forgotten
 
-Every day. No task waits for another or is stopped by its failure; `report` shows in one table what they did, and how
-large the tables are now.
+Every day. No task is stopped by the failure of another; `report` shows in one table what they did, and how large the
+tables are now.
 
 * **`make_partitions`** creates the months of `user_logins` and the days of staging to come, three months and seven days
   ahead, so that a run need not. Rows in `user_logins_default`, which have no month yet, are moved into months of their
@@ -12,6 +12,8 @@ large the tables are now.
 * **`drop_login_months`** drops the months of `user_logins` that ended more than `user_logins_keep_months` months ago;
   without that variable none. Masks are personal data: keep them no longer than you need them. A month of which staging
   still has messages is kept, and so is a `user_logins` that existed before this project.
+* **`count_shared`** counts, behind it, which devices and addresses several users have: until then
+  `login_etl.shared_devices` and `login_etl.shared_addresses` are as of the day before.
 * **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
   many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
   `replay_rejected` cannot open them any more.
@@ -35,14 +37,7 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import maintenance
-from include.params import (
-    KEEP_MONTHS,
-    KEEP_REJECTED_DAYS,
-    KEEP_STAGING_DAYS,
-    months_to_keep,
-    retention,
-    variable,
-)
+from include.params import KEEP_MONTHS, KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, months_to_keep, retention, variable
 from include.retries import RETRIES
 
 
@@ -69,6 +64,10 @@ def maintain_user_logins():
     def drop_login_months(months):
         return maintenance.drop_login_months(months=months_to_keep(months))
 
+    @task(trigger_rule="all_done")
+    def count_shared():
+        return maintenance.count_shared()
+
     @task
     def forget_rejected_bodies(days):
         return maintenance.forget_rejected_bodies(days=retention(KEEP_REJECTED_DAYS, days))
@@ -78,15 +77,19 @@ def maintain_user_logins():
         return maintenance.privacy_upkeep()
 
     @teardown  # it runs whatever became of the others, and hides no failure of theirs
-    def report(made, days_dropped, months_dropped, forgotten, privacy):
-        dropped = {"drop_staging_days": days_dropped, "drop_login_months": months_dropped}
+    def report(made, days_dropped, months_dropped, counted, forgotten, privacy):
+        dropped = {"drop_staging_days": days_dropped, "drop_login_months": months_dropped, "count_shared": counted}
         kept = {"forget_rejected_bodies": forgotten, "privacy_upkeep": privacy}
         maintenance.report({"make_partitions": made, **dropped, **kept})
 
+    months_dropped = drop_login_months(variable(KEEP_MONTHS))
+    counted = count_shared()
+    months_dropped >> counted
     report(
         make_partitions(),
         drop_staging_days(variable(KEEP_STAGING_DAYS, "30")),
-        drop_login_months(variable(KEEP_MONTHS)),
+        months_dropped,
+        counted,
         forget_rejected_bodies(variable(KEEP_REJECTED_DAYS, "30")),
         privacy_upkeep(),
     )

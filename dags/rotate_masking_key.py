@@ -8,7 +8,8 @@ merges and rebuilds go on meanwhile.
 2. **First as a dry run**, which is the default: the log of `plan_rotation` says how many rows have masks of which key
    id, and how long it will take.
 3. **Then with `dry_run` off**: `switch_masking_key` lets masks be made with the new key; `rewrap_staging` and
-   `rewrap_user_logins` change those that are there; `reseal_rejected_bodies` seals rejected messages anew.
+   `rewrap_user_logins` change those that are there; `reseal_rejected_bodies` seals rejected messages anew;
+   `count_shared` counts shared devices and addresses by their new masks.
 
 * **Meanwhile** a device has two masks in `user_logins`, one of each key. Group by masks only within the key in use,
   `left(masked_ip, 8) = (select kid from login_etl.masking)`, or wait.
@@ -62,7 +63,12 @@ def rotate_masking_key():
     def reseal_rejected_bodies():
         return rotation.reseal_rejected_bodies()
 
-    plan_rotation() >> switch_masking_key() >> rewrap_staging() >> rewrap_user_logins() >> reseal_rejected_bodies()
+    @task
+    def count_shared():
+        return rotation.count_shared()
+
+    switched = plan_rotation() >> switch_masking_key()
+    switched >> rewrap_staging() >> rewrap_user_logins() >> reseal_rejected_bodies() >> count_shared()
 
 
 rotate_masking_key()

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from include.batches import rejected, totals
+from include.batches import rejected, shared, totals
 from include.connections import warehouse_connection
 from include.privacy import originals
 from include.privacy.install import fault_of_privacy, let_analysts_read
@@ -57,6 +57,13 @@ def drop_login_months(*, months: int | None) -> dict[str, str]:
     with warehouse_connection() as warehouse:
         migrate_warehouse(warehouse)
         return retention.drop_login_months(warehouse, months=months)
+
+
+def count_shared() -> dict[str, str]:
+    """Count anew which devices and addresses several users have, and say how many those are."""
+    with warehouse_connection() as warehouse:
+        migrate_warehouse(warehouse)
+        return {things: f"{number:,} shared" for things, number in shared.count_shared(warehouse).items()}
 
 
 def forget_rejected_bodies(*, days: int) -> dict[str, str]:

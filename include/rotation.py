@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import psycopg
 
-from include.batches import rotation
+from include.batches import rotation, shared
 from include.connections import masking_keyring, warehouse_connection
 from include.privacy.check import check_kids
 from include.privacy.masking import Keyring
@@ -38,6 +38,11 @@ def rewrap_user_logins() -> int:
 def reseal_rejected_bodies() -> dict[str, int]:
     """Seal rejected bodies under the key in use, and record that nothing of an older key is left; return the counts."""
     return with_keys(rotation.reseal_rejected_bodies)
+
+
+def count_shared() -> dict[str, int]:
+    """Count anew which devices and addresses several users have; return how many those are."""
+    return with_keys(lambda warehouse, _: shared.count_shared(warehouse))
 
 
 def with_keys(step: Callable[[psycopg.Connection, Keyring], Result]) -> Result:

@@ -2,8 +2,9 @@
 
     plan_erasure ──► raise_tombstones ──► forget_bodies ──► erase_rows
     who waits, and   what they sent is    rejected bodies   user id and masks become null in user_logins and
-    how much there   staged without       that name them    staging, originals are deleted, and the user id in
-    is of them       user id and masks                      the queue becomes null
+    how much there   staged without       that name them    staging, masks that they shared are counted anew,
+    is of them       user id and masks                      originals are deleted, and the user id in the queue
+                                                            becomes null
 
 In this order: what comes again after its row was cleared would be restored by a rebuild. Rows stay, as counts that
 nobody is in, because their keys keep redeliveries out; so all goes on adding up. People are named by the number of
@@ -24,6 +25,7 @@ from tabulate import tabulate
 from include.batches.reconciliation import FailedCheck
 from include.batches.rejected import RejectedRow, Selection, next_page
 from include.batches.rotation import in_use
+from include.batches.shared import recount_shared
 from include.events.message import Message
 from include.failures import SetupError
 from include.privacy import tombstones
@@ -159,9 +161,12 @@ def _erase(connection: psycopg.Connection, person: Erasure, until: datetime, bod
         take_turn(connection, "login_etl.merge")
         connection.execute(statement("warehouse/show_all_rows"))
         connection.execute(statement("batches/check_constraints_now"))
-        [(rows, staged, message_ids, stays)] = connection.execute(statement("privacy/erase_rows"), bounds).fetchall()
+        [(rows, staged, message_ids, stays, masks)] = connection.execute(
+            statement("privacy/erase_rows"), bounds
+        ).fetchall()
         if stays or any(_rows_of(connection, person, until)):
             raise _KeptError("a trigger or a rule keeps rows as they are")
+        recount_shared(connection, masks)
         counts = {"user_logins": int(rows), "staging": int(staged), "bodies": bodies}
         originals = record_erased(connection, person, counts, until=until, message_ids=message_ids)
         if originals is None:

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from include import erasure, maintenance, pipeline
+from include import erasure, maintenance, pipeline, rotation
+from include.batches import shared as summary
 from include.batches.reconciliation import FailedCheck
 from include.batches.rejected import Selection
 from include.batches.staging import stage
@@ -76,6 +77,11 @@ def bodies(warehouse):
 def adds_up(warehouse):
     query = "select count(*) from login_etl.history where unbalanced_batches is not null"
     return warehouse.execute(query).fetchone() == (0,)
+
+
+def shared(warehouse):
+    """The view of shared addresses: users and logins by mask, without the order."""
+    return {mask: counts for mask, *counts in warehouse.execute("select * from login_etl.shared_addresses")}
 
 
 @pytest.fixture
@@ -143,6 +149,57 @@ def test_it_adds_up_and_the_trail_has_it(prepared, keys, local):
         ("pipeline", "erased"),
     ]
     assert EVA not in str(entries)
+
+
+def test_masks_that_a_person_shared_are_counted_anew(prepared, keys):
+    """Three have the address of eleven letters, two that of nine; `logins` gives it by the length of the user id."""
+    users = [ADAM, "bob-199172x", "cat-199172x", "bob-19917", "cat-19917", EVA]
+    stage(prepared, logins(*users, ADAM), [], keyring=keys(1), origin=ORIGIN)
+    merge(prepared)
+    maintenance.count_shared()
+    of_eleven, of_nine = (keys(1).mask(f"192.0.2.{length}", field="ip") for length in (11, 9))
+    assert shared(prepared) == {of_eleven: [3, 4], of_nine: [2, 2]}
+    ask(ADAM, "bob-19917", EVA)
+    erase()
+    assert shared(prepared) == {of_eleven: [2, 2]}
+    maintenance.count_shared()
+    assert shared(prepared) == {of_eleven: [2, 2]}
+
+
+def test_a_mask_of_an_older_key_that_is_left_in_the_summary_goes_with_the_person(prepared, keys):
+    """A rotation has changed the rows, and counts later."""
+    stage(prepared, logins(EVA, "ida-424cdd21", ADAM, "bob-199172x", "cat-199172x"), [], keyring=keys(1), origin=ORIGIN)
+    merge(prepared)
+    maintenance.count_shared()
+    assert len(shared(prepared)) == 2
+    keys(2)
+    rotation.switch_masking_key()
+    rotation.rewrap_staging()
+    rotation.rewrap_user_logins()
+    ask(EVA)
+    erase()
+    assert shared(prepared) == {}
+    rotation.count_shared()
+    assert shared(prepared) == {keys(2).mask("192.0.2.11", field="ip"): [3, 3]}
+
+
+def test_a_count_that_had_begun_before_does_not_bring_a_person_back(prepared, keys, monkeypatch):
+    stage(prepared, logins(ADAM, "bob-199172x", "cat-199172x"), [], keyring=keys(1), origin=ORIGIN)
+    merge(prepared)
+    ask(ADAM)
+    take_turn, erased = summary.take_turn, []
+
+    def erase_first(connection, turn):
+        """The count has read the table, and waits."""
+        if not erased:
+            erased.append(erase())
+        take_turn(connection, turn)
+
+    monkeypatch.setattr(summary, "take_turn", erase_first)
+    assert maintenance.count_shared() == {"devices": "0 shared", "addresses": "1 shared"}
+    assert erased == [{"erased": 1, "user_logins": 1, "staging": 1, "bodies": 0, "originals": 0}]
+    assert shared(prepared) == {keys(1).mask("192.0.2.11", field="ip"): [2, 2]}
+    assert prepared.execute("select revision from login_etl.shared_counts").fetchone() == (2,)
 
 
 def test_what_is_sent_later_stays(prepared, keys):
@@ -381,15 +438,21 @@ def test_rows_that_were_there_before_and_rows_under_another_name_are_found(local
     install_privacy(local.postgres)
     with local.connect() as owner:
         owner.execute(table() + "; alter table public.user_logins owner to pipeline")
-        owner.execute(f"insert into public.user_logins values ('{EVA}', 'ios', 'm', 'm', 'RU', 1, now())")
+        for user in (EVA, "somebody"):
+            owner.execute(f"insert into public.user_logins values ('{user}', 'ios', 'm', 'm', 'RU', 1, now())")
     with login(local.postgres, "pipeline") as warehouse:
         prepare_warehouse(warehouse)
         stage(warehouse, logins(EVA, ADAM), [], keyring=keys(1), origin=ORIGIN)
         merge(warehouse)
         warehouse.execute(f"update public.user_logins set user_id = 'EVA' where user_id = '{EVA}' and batch_id > 0")
+        of_eva = keys(1).mask(f"192.0.2.{len(EVA)}", field="ip")
+        warehouse.execute("insert into public.user_logins (user_id, masked_ip) values ('somebody', %s)", [of_eva])
+        maintenance.count_shared()
+        assert shared(warehouse) == {"m": [2, 2], of_eva: [2, 2]}
         ask(EVA)
         assert erase() == {"erased": 1, "user_logins": 2, "staging": 1, "bodies": 0, "originals": 0}
-        assert people(warehouse) == {ADAM: (1, 2), "nobody": (2, 0)}
+        assert people(warehouse) == {ADAM: (1, 2), "nobody": (2, 0), "somebody": (2, 3)}
+        assert shared(warehouse) == {}
 
 
 def test_a_table_without_nulls_is_refused_before_anything_is_changed(prepared, keys):

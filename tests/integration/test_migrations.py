@@ -35,6 +35,7 @@ CHECKSUMS = {
     "0019_erased_users": "e02fb02e3dee85d99802b9cdb85a0afacefba93686686ea7c94d6cd622da5882",
     "0020_erased_bodies": "550fccb1f46255168f197a6fea60cfc140d08364dab6848cb6432b39b84127c4",
     "0021_queue_depths": "26bfeadccd318930276ac0b66380d0e39d976ee4cf5050b08313639e18d8d8b0",
+    "0022_shared_masks": "cb5a8b6f0444670d355444b1b89a680ea1ed0fc63810a7cd54610326f338eef6",
     "0024_totals": "86574c8619ffb1e7cffa1dd7b7abae90406c6268853b69aabfe701396c999533",
 }
 NAMES = list(CHECKSUMS)

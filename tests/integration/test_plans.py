@@ -77,8 +77,8 @@ IN_A_RUN = {
     "privacy/tombstones": {"masks": ["m"]},
 }  # fmt: skip
 # Of the catalogue, of locks, of the ledger, of the few rebuilds and refused rows; copies, which read nothing; and the
-# default partition, which is read whole. Of a rotation or an
-# erasure, which read all; and of schema privacy.
+# default partition, which is read whole. Of a rotation, an
+# erasure or a count of what is shared, which read all; and of schema privacy.
 OTHERS = {
     "privacy/apply_rewrapped", "privacy/batches_to_rewrap", "privacy/begin_masking", "privacy/bodies_to_reseal",
     "privacy/claim_batch_to_rewrap", "privacy/complete_masking", "privacy/copy_rewrapped", "privacy/count_kids",
@@ -98,6 +98,8 @@ OTHERS = {
     "privacy/make_days", "privacy/recipients", "privacy/register", "privacy/requests", "privacy/retire",
     "privacy/revoke", "privacy/rows_of_case", "privacy/vault_standing",
     "page/default_partition_rows", "page/limit_time", "page/partitions", "page/shared",
+    "batches/begin_count", "batches/count_shared", "batches/keep_counted", "batches/missing_count_rights",
+    "batches/raise_revision", "batches/record_count", "batches/recount_shared",
     "batches/begin_rebuild",
     "batches/check_constraints_now", "batches/copy_logins", "batches/end_rebuild",
     "batches/has_triggers", "batches/rebuilt_by_run", "batches/record_late_merge", "batches/record_rebuild",
@@ -225,5 +227,7 @@ def test_a_merge_reads_the_staging_of_one_day(plans, name):
 def test_every_index_is_used_by_a_statement(plans, indexes):
     words = {word for plan in plans.values() for word in re.findall(r"\w+", plan)}
     unused = {index for index, parts in indexes.items() if not words & {index, *parts}}
-    assert unused == {"late_merges_pkey", "masking_pkey"}  # for a publication only, and to keep it one row
+    # For a publication, and to keep it one row; for the daily count, and for the views.
+    one_row = {"late_merges_pkey", "masking_pkey", "shared_counts_pkey"}
+    assert unused == one_row | {"shared_masks_pkey", "shared_masks_by_users"}
     assert {"user_logins_pkey", "batches_not_merged", "staging_logins_by_sent_at"} <= indexes.keys()

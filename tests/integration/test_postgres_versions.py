@@ -10,6 +10,7 @@ import pytest
 from include.batches import erasure, rotation
 from include.batches.merge import Merged
 from include.batches.rebuild import rebuild
+from include.batches.shared import count_shared
 from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.login import Login, RejectedMessage
@@ -67,6 +68,9 @@ def test_a_run_and_the_maintenance(connection, keyring, adopted):
     assert rebuild(connection, AGES, run=REBUILD) == 8
     assert drop_staging_days(connection, days=1) == {}
     assert connection.execute("select count(*) from public.user_logins").fetchone() == (20,)
+    assert count_shared(connection) == {"devices": 0, "addresses": 0}
+    connection.execute("update public.user_logins set masked_device_id = masked_ip, user_id = message_id")
+    assert count_shared(connection) == {"devices": 10, "addresses": 10}
     assert connection.execute("select sum(inserted), sum(refused) from login_etl.history").fetchone() == (20, 0)
 
 

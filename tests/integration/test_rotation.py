@@ -63,6 +63,7 @@ def kids(warehouse):
     """The key ids of everything that has one."""
     masks = "select left(masked_ip, 8) from {} union select left(masked_device_id, 8) from {}"
     places = {table: masks.format(table, table) for table in ("public.user_logins", "login_etl.staging_logins")}
+    places["shared masks"] = "select left(mask, 8) from login_etl.shared_masks"
     places["batches"] = "select kid from login_etl.batches"
     places["bodies"] = "select kid from login_etl.rejected_messages where sealed_body is not null"
     return {place: {kid for (kid,) in warehouse.execute(query) if kid is not None} for place, query in places.items()}
@@ -77,6 +78,15 @@ def wrong_masks(warehouse, keyring):
             found = warehouse.execute(f"select distinct masked_{field} from {where} where masked_{field} is not null")
             wrong += {mask for (mask,) in found} ^ right
     return wrong
+
+
+def shared(warehouse):
+    """How many users and logins each shared device and address has, without the masks."""
+    devices, addresses = (
+        warehouse.execute(f"select users, logins from login_etl.{view}").fetchall()
+        for view in ("shared_devices", "shared_addresses")
+    )
+    return devices, addresses
 
 
 def all_under(warehouse, keyring):
@@ -96,7 +106,8 @@ def loaded(warehouse, keys):
 
 
 def test_masks_that_were_equal_are_equal_afterwards(loaded, keys, caplog):
-    before, staged = groups(loaded), groups(loaded, "login_etl.staging_logins")
+    rotation.count_shared()
+    before, staged, counted = groups(loaded), groups(loaded, "login_etl.staging_logins"), shared(loaded)
     warn_of_rotation(loaded, keys(1))
     assert "rotate_masking_key" not in caplog.text
     new = keys(2)
@@ -113,9 +124,12 @@ def test_masks_that_were_equal_are_equal_afterwards(loaded, keys, caplog):
     assert rotation.rewrap_staging() == 220 - 22  # a tenth has no masks
     assert rotation.rewrap_user_logins() == 200 - 20
     assert rotation.reseal_rejected_bodies() == {"resealed": 10, "unreadable": 0}
+    assert kids(loaded)["shared masks"] == {keys(1).kid}
+    keys(2)
+    assert rotation.count_shared() == {"devices": DEVICES, "addresses": ADDRESSES}
 
     all_under(loaded, new)
-    assert (groups(loaded), groups(loaded, "login_etl.staging_logins")) == (before, staged)
+    assert (groups(loaded), groups(loaded, "login_etl.staging_logins"), shared(loaded)) == (before, staged, counted)
     assert rotation.plan_rotation() is False
     assert "nothing to do" in caplog.text
     caplog.clear()

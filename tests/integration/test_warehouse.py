@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from include.batches.shared import count_shared
 from include.failures import SetupError
 from include.privacy.check import check_kids
 from include.warehouse import check as warehouse_check
@@ -205,6 +206,8 @@ def test_the_shared_devices_and_addresses_are_those_of_several_users(warehouse):
             "values (%s, %s, %s, current_date, gen_random_uuid(), 1)",
             [user, device, address],
         )
+    assert warehouse.execute("select * from login_etl.shared_devices").fetchall() == []
+    assert count_shared(warehouse) == {"devices": 1, "addresses": 1}
     assert warehouse.execute("select * from login_etl.shared_devices").fetchall() == [("d1", 2, 3)]
     assert warehouse.execute("select * from login_etl.shared_addresses").fetchall() == [("i2", 2, 2)]
 

@@ -49,6 +49,7 @@ def rotate():
     rotation.rewrap_staging()
     rotation.rewrap_user_logins()
     rotation.reseal_rejected_bodies()
+    rotation.count_shared()
 
 
 def erase():

@@ -185,6 +185,7 @@ def test_rejected_messages_are_replayed_and_forgotten(warehouse, local, environm
     assert "forgot the bodies of 1 messages" in output
     assert re.search(
         r"drop_staging_days +old days +none\n *drop_login_months +old months +kept .*\n"
+        r" *count_shared +devices +0 shared\n *count_shared +addresses +0 shared\n"
         r" *forget_rejected_bodies +bodies +1 forgotten\n",
         output,
     )
@@ -199,7 +200,7 @@ def test_a_part_of_the_maintenance_that_fails_stops_no_other_and_is_not_hidden(e
     assert code != 0
     assert "variable user_logins_keep_staging_days is not a number of days from 1 to 3,650" in output
     assert re.search(
-        r"drop_staging_days +failed: see its log\n *drop_login_months .*\n"
+        r"drop_staging_days +failed: see its log\n *drop_login_months .*\n *count_shared .*\n *count_shared .*\n"
         r" *forget_rejected_bodies +bodies +0 forgotten\n",
         output,
     )

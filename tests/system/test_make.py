@@ -68,13 +68,14 @@ def test_make_run_twice(home):
 
 def test_a_shell_for_plain_airflow_commands(home):
     [block] = re.findall(r"```sh\n(eval .*?)```", README, re.DOTALL)
-    set_up, seed, test, look, stop = (line.split("  ")[0] for line in block.strip().split("\n"))
+    set_up, seed, test, count, look, stop = (line.split("  ")[0] for line in block.strip().split("\n"))
     assert seed == "make seed"
     [backfill] = re.findall(r"^airflow backfill create .*$", RUNBOOK, re.MULTILINE)
     script = [
         set_up,
         f"{seed} EVENTS=20 FORMS=1",
         test,
+        count,
         look,
         "airflow dags reserialize",
         f"{backfill} --dry-run",

@@ -235,12 +235,14 @@ def test_the_parts_of_the_maintenance_stop_none_of_each_other_and_its_report_hid
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "make_partitions": {"report"},
         "drop_staging_days": {"report"},
-        "drop_login_months": {"report"},
+        "drop_login_months": {"count_shared", "report"},
+        "count_shared": {"report"},
         "forget_rejected_bodies": {"report"},
         "privacy_upkeep": {"report"},
         "add_up_batches": {"report"},
         "report": set(),
     }
+    assert dag.get_task("count_shared").trigger_rule == "all_done"
     report = dag.get_task("report")
     assert report.is_teardown  # a leaf that runs after a failure, and does not make the run a success
     assert not report.on_failure_fail_dagrun

@@ -1,0 +1,1 @@
+update login_etl.shared_counts set revision = revision + 1

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 AWS = "aws_sqs"
 WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
+METRICS = "user_logins_metrics"
 
 # Reads outlast the long poll; "standard" retries throttling and 5xx with back-off. All tries of a call, about a minute
 # at worst, end before SQS shows again what the other threads have received.
@@ -132,6 +133,14 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
 def masking_keyring() -> Keyring:
     """The keys in the password of connection `pii_masking`."""
     return read_keyring(_connection(MASKING).password)
+
+
+def metrics_secret() -> str:
+    """What a scrape of metrics has to know: the password of connection `user_logins_metrics`; nothing without it."""
+    try:
+        return BaseHook.get_connection(METRICS).password or ""
+    except AirflowNotFoundException:
+        return ""
 
 
 def _with_defaults(connection: Connection, defaults: Mapping[str, int]) -> Connection:

@@ -15,12 +15,13 @@ def build():
     """The page's application, with Airflow's check of who may look, and the connection `warehouse`."""
     from airflow.api_fastapi.core_api.security import requires_access_dag
 
-    from include.connections import warehouse_connection
+    from include.connections import metrics_secret, warehouse_connection
     from include.page import app
 
     return app.build(
         require_access=requires_access_dag("GET", param_dag_id="user_logins"),
         open_warehouse=warehouse_connection,
+        metrics_secret=metrics_secret,
         mounted_at=MOUNTED_AT,
     )
 

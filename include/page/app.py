@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from fastapi import Depends, FastAPI
 
-from include.page import errors, pages
+from include.page import api, errors, pages, scraping
 
 AT_ONCE = 4  # requests that ask the warehouse; more wait, and are then told to come again
 PATIENCE = 3  # seconds
@@ -22,16 +22,26 @@ PATIENCE = 3  # seconds
 OpenWarehouse = Callable[[], AbstractContextManager[psycopg.Connection]]
 
 
-def build(*, require_access: Callable[..., Any], open_warehouse: OpenWarehouse, mounted_at: str) -> FastAPI:
+def build(
+    *,
+    require_access: Callable[..., Any],
+    open_warehouse: OpenWarehouse,
+    metrics_secret: Callable[[], str],
+    mounted_at: str,
+) -> FastAPI:
     """The application. `require_access` is a dependency that raises HTTPException for who may not look.
 
-    `open_warehouse` gives a connection in autocommit mode, or raises SetupError or ConnectionError; `mounted_at` is
-    where the application is below Airflow's base path, such as `/user-logins`.
+    `open_warehouse` gives a connection in autocommit mode, or raises SetupError or ConnectionError; `metrics_secret`
+    what a scrape has to know, nothing for no metrics; `mounted_at` is where the application is below Airflow's base
+    path, such as `/user-logins`.
     """
-    app = FastAPI(title="User logins", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="User logins", version="1", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.mounted_at = mounted_at
     app.state.asking = at_most(AT_ONCE, open_warehouse)
-    app.include_router(pages.router, dependencies=[Depends(require_access)])
+    app.state.metrics_secret = metrics_secret
+    for router in (pages.router, api.router):
+        app.include_router(router, dependencies=[Depends(require_access)])
+    app.include_router(scraping.router)
     errors.add_to(app)
     return app
 

@@ -1,17 +1,22 @@
-"""Errors as answers that say what to do: never a value of a message, never a trace."""
+"""Errors as answers that say what to do: never a value of a message, never a trace.
+
+A person gets them as a page, a program as a `Problem`, and Prometheus as a line of text.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from http import HTTPStatus
 
 import psycopg
 from fastapi import FastAPI, Request
-from fastapi.responses import Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from include.failures import SetupError
-from include.page.rendering import render
+from include.page.rendering import HEADERS, render
 from include.page.view import NotThereYet
 from include.warehouse.errors import text_of
 
@@ -25,10 +30,19 @@ class Fault:
     advice: str
 
 
+class Problem(BaseModel):
+    """An error, of whichever kind: its HTTP status, what is wrong, and what to do about it."""
+
+    status: int
+    title: str
+    advice: str
+
+
 NO_WAREHOUSE = "The warehouse cannot be asked"
+NOTHING_YET = "Nothing to see yet"
 GO_BACK = "Go back to the beginning"
 REFUSED = {
-    HTTPStatus.UNAUTHORIZED: ("Your session has ended", "Log in to Airflow again"),
+    HTTPStatus.UNAUTHORIZED: ("You are not logged in", "Log in to Airflow, or send a token of it"),
     HTTPStatus.FORBIDDEN: (
         "This page is for who may see the DAG user_logins",
         "Ask an admin of Airflow for a role that can read that DAG",
@@ -39,30 +53,43 @@ REFUSED = {
 
 def fault_of(error: Exception) -> Fault:
     """What to say of an error; of one that nobody expects no more than its type, since its text may quote anything."""
-    if isinstance(error, HTTPException):
-        status = HTTPStatus(error.status_code)
-        title, advice = REFUSED.get(status, (status.phrase, GO_BACK))
-        return Fault(status, title, advice)
-    if isinstance(error, NotThereYet):
-        return Fault(HTTPStatus.OK, "Nothing to see yet", str(error))
-    if isinstance(error, SetupError | ConnectionError | TimeoutError):
-        return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, str(error))
-    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
-        advice = "It did not answer in time. Runs may go on all the same: their logs say so"
-        return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, advice)
-    if isinstance(error, psycopg.Error):
-        return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, text_of(error))
+    match error:
+        case HTTPException():
+            status = HTTPStatus(error.status_code)
+            title, advice = REFUSED.get(status, (status.phrase, GO_BACK))
+            return Fault(status, title, advice if error.detail == status.phrase else str(error.detail))
+        case RequestValidationError():
+            return Fault(HTTPStatus.UNPROCESSABLE_ENTITY, "A parameter is not as it must be", _wrong(error))
+        case NotThereYet():
+            return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NOTHING_YET, str(error))
+        case SetupError() | ConnectionError() | TimeoutError():
+            return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, str(error))
+        case psycopg.Error():
+            slow = isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
+            advice = "It did not answer in time. Runs may go on all the same" if slow else text_of(error)
+            return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, advice)
     advice = f"It failed with {type(error).__name__}: the log of Airflow's API server says where"
     return Fault(HTTPStatus.INTERNAL_SERVER_ERROR, "This page has failed", advice)
 
 
 def answer(request: Request, error: Exception) -> Response:
-    """An error as a page."""
+    """An error in the form of what was asked for."""
     fault = fault_of(error)
-    return render(request, "error.html.jinja", fault.status, fault=fault)
+    path = request.url.path.removeprefix(str(request.scope["root_path"]))
+    if path.startswith("/api/"):
+        return JSONResponse(asdict(fault), fault.status, headers=HEADERS)
+    if path == "/metrics":
+        return PlainTextResponse(f"{fault.title}: {fault.advice}\n", fault.status, headers=HEADERS)
+    return render(request, "error.html.jinja", fault.status, fault=fault, is_early=fault.title == NOTHING_YET)
 
 
 def add_to(app: FastAPI) -> None:
     """Let the application answer with these."""
-    for kind in (HTTPException, NotThereYet, SetupError, ConnectionError, TimeoutError, psycopg.Error, Exception):
+    ours = (NotThereYet, SetupError, ConnectionError, TimeoutError)
+    for kind in (HTTPException, RequestValidationError, *ours, psycopg.Error, Exception):
         app.add_exception_handler(kind, answer)
+
+
+def _wrong(error: RequestValidationError) -> str:
+    """Each parameter, and what is wrong with it; not what was given, which may be anything."""
+    return "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())

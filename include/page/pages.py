@@ -17,7 +17,7 @@ from include.page.view import check_tables, look
 FOLDER = Path(__file__).parent / "static"
 STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 
-router = APIRouter()
+router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")

@@ -80,6 +80,14 @@ class Rejects:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedMasks:
+    """Masks that several users have: `what, mask, users, logins`, as of a time; None before the first count."""
+
+    counted_at: datetime | None
+    masks: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table of the warehouse: rows as last estimated, bytes with indexes; its newest parts, likewise."""
 
@@ -177,9 +185,15 @@ def last_runs(connection: psycopg.Connection) -> list[Run]:
         return cursor.execute(statement("page/last_runs"), {"runs": RUNS}).fetchall()
 
 
-def shared(connection: psycopg.Connection) -> Sequence[Mapping[str, Any]]:
-    """The masks that most users share: what, mask, users, logins."""
-    return _ask(connection, "page/shared", {"rows": SHARED})
+def shared(connection: psycopg.Connection) -> SharedMasks:
+    """The devices and addresses that most users share."""
+    masks = [
+        row | {"what": what}
+        for what, field in (("device", "device_id"), ("address", "ip"))
+        for row in _ask(connection, "page/shared", {"field": field, "rows": SHARED})
+    ]
+    [(counted_at,)] = connection.execute(statement("page/counted_at")).fetchall()
+    return SharedMasks(counted_at, masks)
 
 
 def tables(connection: psycopg.Connection) -> list[Table]:

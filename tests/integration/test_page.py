@@ -30,8 +30,13 @@ ROOT = "/airflow/user-logins"
 RAW = ("203.0.113.77", "canary-device-4711")
 
 
-def client(open_warehouse=warehouse_connection, require_access=lambda: None):
-    app = build(require_access=require_access, open_warehouse=open_warehouse, mounted_at="/user-logins")
+def client(open_warehouse=warehouse_connection, require_access=lambda: None, metrics_secret=lambda: ""):
+    app = build(
+        require_access=require_access,
+        open_warehouse=open_warehouse,
+        metrics_secret=metrics_secret,
+        mounted_at="/user-logins",
+    )
     return TestClient(app, root_path=ROOT, raise_server_exceptions=False)
 
 
@@ -104,16 +109,16 @@ def test_a_run_is_there_with_its_numbers(drained):
 
 
 def test_before_the_first_run_it_says_what_to_do(page):
-    assert headline(page()) == "Nothing to see yet"
-    assert "trigger user_logins" in page()
-    assert headline(page(f"/message?id={uuid4()}")) == "Nothing to see yet"
+    assert headline(page(status=503)) == "Nothing to see yet"
+    assert "trigger user_logins" in page(status=503)
+    assert headline(page(f"/message?id={uuid4()}", status=503)) == "Nothing to see yet"
 
 
 def test_with_tables_of_before_it_says_what_brings_them_up_to_date(page, empty_warehouse):
     with empty_warehouse.connect(user="pipeline") as warehouse:
         prepare_warehouse(warehouse)
         warehouse.execute("delete from login_etl.schema_migrations where version > 20")
-    assert "the next run of user_logins applies them" in page()
+    assert "the next run of user_logins applies them" in page(status=503)
 
 
 def test_an_empty_warehouse_has_a_page(page, empty_warehouse):
@@ -179,17 +184,26 @@ def test_who_may_not_look_gets_a_page_that_says_why():
         raise HTTPException(status)
 
     with client(require_access=refuse) as browser:
-        for status, says in ((401, "Your session has ended"), (403, "This page is for who may see the DAG")):
+        for status, says in ((401, "You are not logged in"), (403, "This page is for who may see the DAG")):
             for path in ("/", "/message?id=x", *(f"/static/{name}" for name in STATIC)):
                 answer = browser.get(path)
                 assert (answer.status_code, says in answer.text) == (status, True)
 
 
-def test_every_route_asks_who_it_is():
-    app = build(require_access=lambda: None, open_warehouse=warehouse_connection, mounted_at="/user-logins")
-    [check] = {dependant.call for route in app.routes for dependant in route.dependant.dependencies}
-    assert all(check in [each.call for each in route.dependant.dependencies] for route in app.routes)
-    assert not any(route.path in ("/docs", "/redoc", "/openapi.json") for route in app.routes)
+def test_every_route_but_that_of_metrics_asks_who_it_is():
+    def check():
+        raise HTTPException(403)
+
+    with client(require_access=check) as browser:
+        open_to_all = set()
+        for route in browser.app.routes:
+            path = route.path.format(name="page.js", message_id=uuid4(), day="2026-01-31")
+            if browser.get(path).status_code != 403:
+                open_to_all.add(route.path)
+            assert browser.post(path).status_code == 405
+        assert open_to_all == {"/metrics"}
+        for path in ("/docs", "/redoc", "/openapi.json"):
+            assert browser.get(path).status_code == 404
 
 
 def test_only_files_of_the_page_are_served(page):

@@ -129,7 +129,7 @@ def findings(frame):
 def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
     for path in ("/", "/message?id=x", "/static/page.js", "/static/page.css"):
         for person, status, says in (
-            (None, 401, "Your session has ended"),
+            (None, 401, "You are not logged in"),
             (airflow.stranger, 403, "who may see the DAG user_logins"),
         ):
             assert airflow.get(path, person)[0] == status

@@ -1,5 +1,6 @@
--- The devices and addresses that most users share, as they were counted last.
-(select 'device' as what, masked_device_id as mask, users, logins from login_etl.shared_devices limit %(rows)s)
-union all
-(select 'address' as what, masked_ip as mask, users, logins from login_etl.shared_addresses limit %(rows)s)
-order by 1 desc, users desc, logins desc, mask
+-- The masks of a field that most users share, as they were counted last.
+select mask, users, logins
+from login_etl.shared_masks
+where field = %(field)s
+order by users desc, logins desc, mask
+limit %(rows)s

@@ -1,0 +1,298 @@
+"""The API behind the page, `/api/v1`: what it shows, for programs. Read only, masked only, in pages of bounded size.
+
+Times are ISO 8601 in UTC. Errors have one shape, `Problem`, whatever they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import date, datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import psycopg
+from fastapi import APIRouter, HTTPException, Path, Query, Request
+from psycopg.rows import dict_row
+from pydantic import BaseModel, BeforeValidator
+
+from include.page import panels
+from include.page.charts import range_of
+from include.page.errors import Problem
+from include.page.messages import NOT_HERE, find_message
+from include.page.reading import reading
+from include.page.situation import Situation, read_situation
+from include.page.verdicts import Tone, verdicts
+from include.page.view import check_tables
+from include.warehouse.statements import statement
+
+PREFIX = "/api/v1"
+LARGEST_ID = 2**63 - 1
+FIRST = UUID(int=0)
+
+PROBLEMS = {
+    HTTPStatus.UNAUTHORIZED: "Without a session or a token of Airflow's",
+    HTTPStatus.FORBIDDEN: "For who may not see the DAG user_logins",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "For a parameter that is not as described",
+    HTTPStatus.SERVICE_UNAVAILABLE: "Where the warehouse cannot be asked, or is not set up yet",
+}
+router = APIRouter(
+    prefix=PREFIX,
+    responses={int(status): {"model": Problem, "description": says} for status, says in PROBLEMS.items()},
+)
+
+
+def _day(text: object) -> object:
+    """A day is written as one: pydantic alone takes seconds since 1970 as well."""
+    if isinstance(text, str) and not re.fullmatch(r"\d{4}-\d{2}-\d{2}", text, re.ASCII):
+        raise ValueError("write it like 2026-01-31")
+    return text
+
+
+Day = Annotated[date, BeforeValidator(_day), Path(description="`create_date`: the UTC day of sending")]
+Rows = Annotated[int, Query(ge=1, le=1_000, description="How many at most")]
+RangeName = Literal["1h", "6h", "24h", "7d", "30d"]
+
+
+class Said(BaseModel):
+    """A state of the pipeline, in words."""
+
+    name: str
+    tone: Tone
+    sentence: str
+    next_step: str
+    dag_id: str
+
+
+class Summary(BaseModel):
+    """How the pipeline is: its states, the most urgent first, and the numbers behind them."""
+
+    verdicts: list[Said]
+    situation: Situation
+
+
+class Health(BaseModel):
+    """`alive`: this answer came, and the warehouse answers. `keeping_up`: nothing is wrong with the pipeline."""
+
+    alive: Literal[True] = True
+    keeping_up: bool
+    state: str
+    sentence: str
+    as_of: datetime
+
+
+class Batch(BaseModel):
+    """A batch with its counts; null is what has not happened, or is not known."""
+
+    batch_id: int
+    dag_id: str | None
+    run_id: str
+    map_index: int
+    try_number: int
+    source: str
+    kid: str
+    received: int
+    staged: int
+    rejected: int
+    inserted: int | None
+    already_there: int | None
+    refused: int
+    deleted: int | None
+    expired: int | None
+    delete_failed: int | None
+    oldest_sent_at: datetime
+    newest_sent_at: datetime
+    staged_at: datetime
+    merged_at: datetime | None
+    refusal: str | None
+
+
+class Batches(BaseModel):
+    """Batches, the newest first; `next` is the `before` of the page behind, null at the end."""
+
+    batches: list[Batch]
+    next: int | None
+
+
+class Reason(BaseModel):
+    """Why messages were rejected, how many were, and how many of them can be replayed."""
+
+    reason: str
+    messages: int
+    replayable: int
+
+
+class Rejects(BaseModel):
+    """The commonest reasons of a range of time."""
+
+    start: datetime
+    stop: datetime
+    reasons: list[Reason]
+
+
+class SharedMask(BaseModel):
+    """A mask, and how many users and logins have it."""
+
+    mask: str
+    users: int
+    logins: int
+
+
+class Shared(BaseModel):
+    """The masks that most users share, as of `counted_at`; that is null before the first count."""
+
+    counted_at: datetime | None
+    masks: list[SharedMask]
+
+
+class Step(BaseModel):
+    """Something that became of a message."""
+
+    name: str
+    says: str
+    at: datetime | None
+    batch_id: int | None
+    log: str | None
+
+
+class MessageTrace(BaseModel):
+    """Where a message is, and what became of it; `log` is a path below Airflow's base."""
+
+    message_id: UUID
+    sentence: str
+    steps: list[Step]
+
+
+class Login(BaseModel):
+    """The seven columns of `user_logins`; address and device id are masks. Null in all three of an erased user."""
+
+    user_id: str | None
+    device_type: str | None
+    masked_ip: str | None
+    masked_device_id: str | None
+    locale: str | None
+    app_version: int | None
+    create_date: date
+
+
+class Logins(BaseModel):
+    """Logins of a day, in the order of their message ids; `next` is the `after` of the page behind, null at the end."""
+
+    logins: list[Login]
+    next: UUID | None
+
+
+@router.get("/summary")
+def summary(request: Request) -> Summary:
+    """The verdict, and the numbers behind it."""
+    with _asked(request) as warehouse:
+        situation = read_situation(warehouse)
+    return Summary(verdicts=[Said(**asdict(each)) for each in verdicts(situation)], situation=situation)
+
+
+@router.get("/health")
+def health(request: Request) -> Health:
+    """200 where the warehouse answers, whether the pipeline keeps up or not; 503 where it does not answer."""
+    with _asked(request) as warehouse:
+        situation = read_situation(warehouse)
+    worst = verdicts(situation)[0]
+    return Health(
+        keeping_up=worst.tone not in ("warning", "bad"),
+        state=worst.name,
+        sentence=worst.sentence,
+        as_of=situation.now,
+    )
+
+
+@router.get("/batches")
+def batches(
+    request: Request,
+    before: Annotated[int, Query(ge=1, le=LARGEST_ID, description="Batches with smaller ids")] = LARGEST_ID,
+    limit: Rows = 100,
+) -> Batches:
+    """Batches with their counts, the newest first."""
+    with _asked(request) as warehouse:
+        rows = _rows(warehouse, "page/batches", before=before, rows=limit)
+    return Batches(batches=rows, next=rows[-1]["batch_id"] if len(rows) == limit else None)
+
+
+@router.get("/rejects")
+def rejects(
+    request: Request,
+    range: Annotated[RangeName, Query(description="How far back")] = "24h",  # noqa: A002 - its name
+) -> Rejects:
+    """Why messages were rejected, and how many."""
+    with _asked(request) as warehouse:
+        [(now,)] = warehouse.execute("select now()").fetchall()
+        span = range_of(range, now)
+        found = panels.rejects(warehouse, span)
+    reasons = [
+        Reason(reason=reason, messages=messages, replayable=replayable)
+        for reason, messages, replayable in found.reasons
+    ]
+    return Rejects(start=span.start, stop=span.stop, reasons=reasons)
+
+
+@router.get("/shared-devices")
+def shared_devices(request: Request, limit: Rows = 100) -> Shared:
+    """The devices that most users share."""
+    return _shared(request, "device_id", limit)
+
+
+@router.get("/shared-addresses")
+def shared_addresses(request: Request, limit: Rows = 100) -> Shared:
+    """The addresses that most users share."""
+    return _shared(request, "ip", limit)
+
+
+@router.get("/messages/{message_id}", responses={404: {"model": Problem, "description": "Where no batch has it"}})
+def message(request: Request, message_id: Annotated[UUID, Path(description="SQS message id")]) -> MessageTrace:
+    """What became of a message."""
+    with _asked(request) as warehouse:
+        found = find_message(warehouse, message_id)
+    if not found.steps:
+        raise HTTPException(HTTPStatus.NOT_FOUND, NOT_HERE)
+    return MessageTrace.model_validate(asdict(found))
+
+
+@router.get("/logins/{day}")
+def logins(
+    request: Request,
+    day: Day,
+    after: Annotated[UUID, Query(description="The `next` of the page before")] = FIRST,
+    limit: Rows = 100,
+) -> Logins:
+    """The logins of a day, masked; those from before this project, which have no message, are left out."""
+    with _asked(request) as warehouse:
+        rows = _rows(warehouse, "page/logins", day=day, after=after, rows=limit)
+    return Logins(logins=rows, next=rows[-1]["message_id"] if len(rows) == limit else None)
+
+
+@router.get("/openapi.json", include_in_schema=False)
+def openapi(request: Request) -> dict[str, Any]:
+    """This API as OpenAPI describes it."""
+    described: dict[str, Any] = request.app.openapi()
+    return described | {"servers": [{"url": request.scope["root_path"]}]}
+
+
+@contextmanager
+def _asked(request: Request) -> Iterator[psycopg.Connection]:
+    """A connection in a read-only transaction; NotThereYet where there are no tables of this version."""
+    with request.app.state.asking() as warehouse:
+        check_tables(warehouse)
+        with reading(warehouse):
+            yield warehouse
+
+
+def _shared(request: Request, field: str, limit: int) -> Shared:
+    with _asked(request) as warehouse:
+        [(counted_at,)] = warehouse.execute(statement("page/counted_at")).fetchall()
+        return Shared(counted_at=counted_at, masks=_rows(warehouse, "page/shared", field=field, rows=limit))
+
+
+def _rows(connection: psycopg.Connection, name: str, **values: object) -> list[Any]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(statement(name), values).fetchall()

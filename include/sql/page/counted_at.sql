@@ -1,0 +1,1 @@
+select counted_at from login_etl.shared_counts

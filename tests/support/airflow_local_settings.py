@@ -7,6 +7,8 @@ their own, and Airflow as it comes.
 
 import sys
 
+__all__: list[str] = []  # Airflow takes names from here for its own settings, where `Version` is another class
+
 if {"api-server", "test"} & set(sys.argv):  # the other processes serve nothing, and need not import all this
     from airflow.api_fastapi.execution_api import routes, versions
     from cadwyn import HeadVersion, Version, VersionBundle

@@ -24,13 +24,14 @@ from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, tas
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
-from include.assets import USER_LOGINS
+from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.events.message import Origin, Run
 from include.params import DRAIN_FORM, QUEUE_URL, rebuild_window, variable
 from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
 
 QUEUES = {"user_logins": QUEUE_URL}  # DAG: the variable with the URL of its queue
+LABEL = "{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"  # of a drain task
 
 
 def drain(dag_id: str, queue_variable: str) -> None:
@@ -57,9 +58,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
             messages, workers = params["max_messages"], params["max_workers"]
             return pipeline.plan_drain(queue_url, max_messages=messages, max_workers=workers)
 
-        @task(
-            **DRAIN_RETRIES, map_index_template="{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"
-        )
+        @task(**DRAIN_RETRIES, map_index_template=LABEL, outlets=[STAGING_LOGINS])
         def drain_and_mask(share, queue_url, configured, params=None, ti=None):
             run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
             origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)
@@ -67,7 +66,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
             get_current_context()["came"] = "{received:,} received, {rejected:,} rejected".format(**counts)
             return counts
 
-        @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
+        @task(trigger_rule="none_failed", inlets=[STAGING_LOGINS], outlets=[USER_LOGINS])
         def merge_user_logins(params=None, dag_run=None, outlet_events=None):
             run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
             counts = pipeline.merge_user_logins(run, window=window)

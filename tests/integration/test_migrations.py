@@ -34,6 +34,7 @@ CHECKSUMS = {
     "0018_logins": "56c0c533c15f9089e924b1b7f723121f7e2c0f3e08c7e379e760d28be92e2bd5",
     "0019_erased_users": "e02fb02e3dee85d99802b9cdb85a0afacefba93686686ea7c94d6cd622da5882",
     "0020_erased_bodies": "550fccb1f46255168f197a6fea60cfc140d08364dab6848cb6432b39b84127c4",
+    "0023_data_checks": "51b04c0e4c53c7fa9749bc2715046896a9f6639bc4c109a61d47177243661a65",
 }
 NAMES = list(CHECKSUMS)
 

@@ -39,13 +39,13 @@ class Airflow:
     def trigger(self, **params):
         return self.ask(RUNS, {"logical_date": None, "conf": params})["dag_run_id"]
 
-    def wait(self, seconds=240, **wanted):
+    def wait(self, seconds=240, runs=RUNS, **wanted):
         """The first run with these properties that has ended; it must be a success."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for run in self.ask(f"{RUNS}?order_by=run_after&limit=100")["dag_runs"]:
+            for run in self.ask(f"{runs}?order_by=run_after&limit=100")["dag_runs"]:
                 if all(run[name] == value for name, value in wanted.items()) and run["state"] in ("success", "failed"):
-                    tasks = self.ask(f"{RUNS}/{run['dag_run_id']}/taskInstances")["task_instances"]
+                    tasks = self.ask(f"{runs}/{run['dag_run_id']}/taskInstances")["task_instances"]
                     states = {task["task_id"]: task["state"] for task in tasks}
                     assert run["state"] == "success", states
                     return run, states
@@ -103,6 +103,11 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     assert warehouse.execute("select received, deleted, deletes_unknown from login_etl.history").fetchall() == [
         (110, 100, 10)
     ]
+    # Which is an event, upon which it is checked.
+    _, states = scheduler.wait(runs=RUNS.replace("user_logins", "check_user_logins"), run_type="asset_triggered")
+    assert states == {"count_faults": "success", "check_faults": "success"}
+    checked = "select bool_and(passed), max(checked) from login_etl.data_checks where name like 'masks_%'"
+    assert warehouse.execute(checked).fetchall() == [(True, 99)]
 
     # Let some users have been sent in that run's interval, the others after it; then damage some rows, and lose others.
     start, stop = (datetime.fromisoformat(scheduled[f"data_interval_{end}"]) for end in ("start", "end"))

@@ -10,6 +10,7 @@ PROJECT = Path(__file__).parents[2]
 ENTRANCE = {
     "approval",
     "assets",
+    "checks",
     "connections",
     "doctor",
     "erasure",

@@ -31,6 +31,7 @@ from airflow.providers.common.sql.operators.sql import SQLTableCheckOperator
 from airflow.sdk import dag, task
 
 from include import checks
+from include.alerts import alert
 from include.assets import USER_LOGINS
 from include.connections import WAREHOUSE
 from include.params import CHECK_FORM
@@ -47,6 +48,7 @@ CHECKS = (
     schedule=[USER_LOGINS],
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,  # events that come meanwhile make one run
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
     params=CHECK_FORM,
     tags=["logins", "pii"],

@@ -35,6 +35,7 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import maintenance
+from include.alerts import alert
 from include.params import (
     KEEP_MONTHS,
     KEEP_REJECTED_DAYS,
@@ -52,6 +53,7 @@ from include.retries import RETRIES
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=30), **RETRIES},
     tags=["logins", "pii"],
     doc_md=__doc__,

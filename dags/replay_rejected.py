@@ -23,6 +23,7 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
+from include.alerts import alert
 from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.events.message import Origin, Run
 from include.params import REPLAY_FORM, selection
@@ -34,6 +35,7 @@ from include.retries import RETRIES
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=30), **RETRIES},
     params=REPLAY_FORM,
     tags=["sqs", "logins", "pii"],

@@ -24,6 +24,7 @@ from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, tas
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
+from include.alerts import alert
 from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.events.message import Origin, Run
 from include.params import DRAIN_FORM, QUEUE_URL, rebuild_window, variable
@@ -42,6 +43,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
         start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
         catchup=False,
         max_active_runs=1,
+        on_failure_callback=alert,
         default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
         params=DRAIN_FORM,
         tags=["sqs", "logins", "pii"],
@@ -83,11 +85,9 @@ def drain(dag_id: str, queue_variable: str) -> None:
 
         configured = variable(queue_variable)
         queue_url = check_setup(configured)
-        wait_for_messages = SqsBacklogSensor(
-            task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=30
-        )
+        wait = SqsBacklogSensor(task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=30)
         shares = plan_drain(queue_url)
-        wait_for_messages >> shares
+        wait >> shares
         drained = drain_and_mask.partial(queue_url=queue_url, configured=configured).expand(share=shares)
         drained >> merge_user_logins() >> check_run(queue_url, drained)
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 AWS = "aws_sqs"
 WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
+ALERTS = "user_logins_alerts"
 
 # Reads outlast the long poll; "standard" retries throttling and 5xx with back-off. All tries of a call, about a minute
 # at worst, end before SQS shows again what the other threads have received.
@@ -132,6 +133,16 @@ def warehouse_connection() -> Iterator[psycopg.Connection]:
 def masking_keyring() -> Keyring:
     """The keys in the password of connection `pii_masking`."""
     return read_keyring(_connection(MASKING).password)
+
+
+def alerts_connection() -> Connection | None:
+    """The connection that alerts are sent through; None where it is not defined, and none are."""
+    try:
+        BaseHook.get_connection(ALERTS)
+    except AirflowNotFoundException:
+        if not fault_of_variable(ALERTS):
+            return None
+    return _connection(ALERTS)
 
 
 def _with_defaults(connection: Connection, defaults: Mapping[str, int]) -> Connection:

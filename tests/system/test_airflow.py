@@ -19,6 +19,7 @@ from include.warehouse.setup import prepare_warehouse
 from sandbox.events import sample_events, send
 from sandbox.queues import DEAD_LETTERS
 from tests.support.leaks import everywhere, leaks
+from tests.support.sinks import Smtp, by_mail, sink
 
 PROJECT = Path(__file__).parents[2]
 ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")
@@ -267,8 +268,12 @@ def test_a_wrong_set_up_fails_at_once_with_one_sentence_and_takes_no_message(
     empty_warehouse, environment, sqs, queue_url
 ):
     send(sqs, queue_url, sample_events(10, 1))
-    code, output = run_dag(environment | {"AIRFLOW_CONN_PII_MASKING": '{"conn_type": "generic"}'})
+    with sink(Smtp) as (port, mails):
+        alerts = {"AIRFLOW_CONN_USER_LOGINS_ALERTS": by_mail(port)}
+        code, output = run_dag(environment | alerts | {"AIRFLOW_CONN_PII_MASKING": '{"conn_type": "generic"}'})
     assert code != 0
+    [mail] = mails
+    assert mail["Subject"].startswith("user_logins failed: connection pii_masking: the password holds no masking key; ")
     assert "connection pii_masking: the password holds no masking key; make one with" in output
     assert output.count("[DAG TEST] running task") == 1  # no retry, no other task
     assert backlog(Queue(sqs, queue_url)) == 10

@@ -12,6 +12,7 @@ from airflow.exceptions import ParamValidationError
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
 from airflow.sdk import Asset, RetryAction
 
+from include.alerts import alert, say_last
 from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.batches.reconciliation import FailedCheck
 from include.failures import SetupError
@@ -137,6 +138,13 @@ def test_every_task_retries_with_back_off_and_ends(bag):
         assert task.retries == 3
         assert task.retry_exponential_backoff
         assert task.execution_timeout
+
+
+def test_a_failure_is_said_in_the_log_and_told_once_a_run(bag):
+    for dag in bag.dags.values():
+        assert dag.on_failure_callback is alert
+        for task in dag.tasks:
+            assert task.on_failure_callback in (say_last, [say_last])
 
 
 def test_a_request_is_not_asked_again_by_itself_and_ends(bag):

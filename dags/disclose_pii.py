@@ -24,9 +24,9 @@ from datetime import timedelta
 import pendulum
 from airflow.sdk import dag
 
+from include.alerts import alert, say_last
 from include.approval import DisclosureApproval
 from include.params import DISCLOSURE_FORM
-from include.retries import say_last
 
 
 @dag(
@@ -34,6 +34,7 @@ from include.retries import say_last
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=100,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "on_failure_callback": say_last},
     dagrun_timeout=timedelta(days=4),
     params=DISCLOSURE_FORM,

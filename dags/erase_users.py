@@ -27,6 +27,7 @@ import pendulum
 from airflow.sdk import dag, task
 
 from include import erasure
+from include.alerts import alert
 from include.params import ERASURE_FORM
 from include.retries import RETRIES
 
@@ -36,6 +37,7 @@ from include.retries import RETRIES
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(hours=12), **RETRIES},
     params=ERASURE_FORM,
     tags=["logins", "pii"],

@@ -11,11 +11,9 @@ Every day. No task is stopped by another's failure; `report` shows what they did
 * **`drop_login_months`** drops the months of `user_logins` that ended more than `user_logins_keep_months` months ago;
   without that variable none. Masks are personal data: keep them no longer than you need them. A month of which staging
   still has messages is kept, and so is a `user_logins` that existed before this project.
-* **`count_shared`** counts, behind it, which devices and addresses several users have: until then
-  `login_etl.shared_devices` and `login_etl.shared_addresses` are as of the day before.
+* **`count_shared`** counts which devices and addresses several users have (`login_etl.shared_devices`).
 * **`forget_rejected_bodies`** forgets the sealed bodies of messages that were rejected more than 30 days ago, or as
-  many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts, but
-  `replay_rejected` cannot open them any more.
+  many as the variable `user_logins_keep_rejected_days` says. Their rows stay, with reason and counts.
 * **`privacy_upkeep`** ends originals, requests and tombstones whose time is over. It logs the anchor of the trail, by
   which `python -m include.privacy verify` finds one that was rewritten: keep this log where the DBA cannot change it.
 * **`add_up_batches`** adds batches that nothing changes any more to `login_etl.totals`, so that `/metrics` stays fast.
@@ -35,6 +33,7 @@ import pendulum
 from airflow.sdk import dag, task, teardown
 
 from include import maintenance
+from include.alerts import alert
 from include.params import KEEP_MONTHS, KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, months_to_keep, retention, variable
 from include.retries import RETRIES
 
@@ -45,6 +44,7 @@ from include.retries import RETRIES
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     catchup=False,
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=30), **RETRIES},
     tags=["logins", "pii"],
     doc_md=__doc__,

@@ -23,7 +23,8 @@ from airflow.sdk import dag, task
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
-from include.assets import USER_LOGINS
+from include.alerts import alert
+from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.events.message import Origin, Run
 from include.params import REPLAY_FORM, selection
 from include.retries import RETRIES
@@ -34,19 +35,20 @@ from include.retries import RETRIES
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=30), **RETRIES},
     params=REPLAY_FORM,
     tags=["sqs", "logins", "pii"],
     doc_md=__doc__,
 )
 def replay_rejected():
-    @task
+    @task(outlets=[STAGING_LOGINS])
     def replay_messages(params=None, ti=None):
         run = Run(ti.dag_id, ti.run_id)
         origin = Origin(run, ti.map_index, ti.try_number, pendulum.now("UTC"), source="rejected_messages")
         return pipeline.replay_messages(selection(params), origin=origin, dry_run=params["dry_run"])
 
-    @task(outlets=[USER_LOGINS])
+    @task(inlets=[STAGING_LOGINS], outlets=[USER_LOGINS])
     def merge_user_logins(params=None, dag_run=None, outlet_events=None):
         if params["dry_run"]:
             raise AirflowSkipException("a dry run loads nothing")

@@ -28,6 +28,7 @@ import pendulum
 from airflow.sdk import dag, task
 
 from include import rotation
+from include.alerts import alert
 from include.params import ROTATION_FORM
 from include.retries import RETRIES
 
@@ -37,6 +38,7 @@ from include.retries import RETRIES
     schedule=None,
     start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
     max_active_runs=1,
+    on_failure_callback=alert,
     default_args={"owner": "data-platform", "execution_timeout": timedelta(hours=12), **RETRIES},
     params=ROTATION_FORM,
     tags=["logins", "pii"],

@@ -25,14 +25,15 @@ from airflow.sdk import CronDataIntervalTimetable, dag, get_current_context, tas
 from airflow.sdk.exceptions import AirflowSkipException
 
 from include import pipeline
-from include.assets import USER_LOGINS
+from include.alerts import alert
+from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.events.message import Origin, Run
 from include.params import DRAIN_FORM, QUEUE_URL, rebuild_window, variable
 from include.retries import DRAIN_RETRIES, RETRIES
 from include.sensor import SqsBacklogSensor
 
 QUEUES = {"user_logins": QUEUE_URL}  # DAG: the variable with the URL of its queue
-LABEL = "{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"
+LABEL = "{{ came or 'up to ' ~ task.op_kwargs.share.messages ~ ' messages' }}"  # of a drain task
 
 
 def drain(dag_id: str, queue_variable: str) -> None:
@@ -43,6 +44,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
         start_date=pendulum.datetime(2025, 1, 1, tz="UTC"),
         catchup=False,
         max_active_runs=1,
+        on_failure_callback=alert,
         default_args={"owner": "data-platform", "execution_timeout": timedelta(minutes=10), **RETRIES},
         params=DRAIN_FORM,
         tags=["sqs", "logins", "pii"],
@@ -59,7 +61,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
             messages, workers = params["max_messages"], params["max_workers"]
             return pipeline.plan_drain(queue_url, max_messages=messages, max_workers=workers)
 
-        @task(**DRAIN_RETRIES, map_index_template=LABEL)
+        @task(**DRAIN_RETRIES, map_index_template=LABEL, outlets=[STAGING_LOGINS])
         def drain_and_mask(share, queue_url, configured, params=None, ti=None):
             run, now = Run(ti.dag_id, ti.run_id), pendulum.now("UTC")
             origin = Origin(run, ti.map_index, ti.try_number, now, params["source"], queue_url)
@@ -67,7 +69,7 @@ def drain(dag_id: str, queue_variable: str) -> None:
             get_current_context()["came"] = "{received:,} received, {rejected:,} rejected".format(**counts)
             return counts
 
-        @task(trigger_rule="none_failed", outlets=[USER_LOGINS])
+        @task(trigger_rule="none_failed", inlets=[STAGING_LOGINS], outlets=[USER_LOGINS])
         def merge_user_logins(params=None, dag_run=None, outlet_events=None):
             run, window = Run(dag_run.dag_id, dag_run.run_id), rebuild_window(dag_run, params)
             counts = pipeline.merge_user_logins(run, window=window)
@@ -84,11 +86,9 @@ def drain(dag_id: str, queue_variable: str) -> None:
 
         configured = variable(queue_variable)
         queue_url = check_setup(configured)
-        wait_for_messages = SqsBacklogSensor(
-            task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=30
-        )
+        wait = SqsBacklogSensor(task_id="wait_for_messages", sqs_queue=queue_url, poke_interval=15, timeout=30)
         shares = plan_drain(queue_url)
-        wait_for_messages >> shares
+        wait >> shares
         drained = drain_and_mask.partial(queue_url=queue_url, configured=configured).expand(share=shares)
         drained >> merge_user_logins() >> check_run(queue_url, drained)
 

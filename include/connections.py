@@ -33,6 +33,7 @@ AWS = "aws_sqs"
 WAREHOUSE = "warehouse"
 MASKING = "pii_masking"
 METRICS = "user_logins_metrics"
+ALERTS = "user_logins_alerts"
 
 # Reads outlast the long poll; "standard" retries throttling and 5xx with back-off. All tries of a call, about a minute
 # at worst, end before SQS shows again what the other threads have received.
@@ -141,6 +142,16 @@ def metrics_secret() -> str:
         return BaseHook.get_connection(METRICS).password or ""
     except AirflowNotFoundException:
         return ""
+
+
+def alerts_connection() -> Connection | None:
+    """The connection that alerts are sent through; None where it is not defined, and none are."""
+    try:
+        BaseHook.get_connection(ALERTS)
+    except AirflowNotFoundException:
+        if not fault_of_variable(ALERTS):
+            return None
+    return _connection(ALERTS)
 
 
 def _with_defaults(connection: Connection, defaults: Mapping[str, int]) -> Connection:

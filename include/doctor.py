@@ -24,8 +24,18 @@ from botocore.exceptions import BotoCoreError, ClientError
 from rich.console import Console
 from rich.table import Column, Table
 
+from include.alerts import channel
 from include.batches.check import check_staging
-from include.connections import AWS, MASKING, WAREHOUSE, masking_keyring, sqs_client, warehouse_connection
+from include.connections import (
+    ALERTS,
+    AWS,
+    MASKING,
+    WAREHOUSE,
+    alerts_connection,
+    masking_keyring,
+    sqs_client,
+    warehouse_connection,
+)
 from include.failures import SetupError
 from include.params import KEEP_MONTHS, KEEP_REJECTED_DAYS, KEEP_STAGING_DAYS, QUEUE_URL, months_to_keep, retention
 from include.privacy.check import check_kids, warn_of_rotation
@@ -94,6 +104,7 @@ def examine(queue_variables: Sequence[str] = (QUEUE_URL,)) -> Examination:
         if warehouse:
             _check_tables(done, warehouse, keyring)
         _check_queues(done, queue_variables)
+        _check_alerts(done)
         with done.check("retention") as found:
             for what, variable in (("staging", KEEP_STAGING_DAYS), ("rejected bodies", KEEP_REJECTED_DAYS)):
                 found.append(f"{what} {retention(variable, str(Variable.get(variable, default='30')))} days")
@@ -156,6 +167,13 @@ def _check_queues(done: Examination, variables: Sequence[str]) -> None:
     for variable in variables if client else ():
         with done.check(f"variable {variable}") as found:
             found.append(check_queue(client, str(Variable.get(variable, default="")), "queue", variable).url)
+
+
+def _check_alerts(done: Examination) -> None:
+    """Whether failed runs can be told. That they are not is no fault."""
+    with done.check(f"connection {ALERTS}") as found:
+        there = alerts_connection()
+        found.append(channel(there) if there else "not defined, so nobody is told of failed runs")
 
 
 @contextmanager

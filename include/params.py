@@ -77,6 +77,16 @@ REPLAY_FORM = {
     ),
 }
 
+CHECK_FORM = {
+    "max_unknown_percent": Param(
+        20,
+        type="integer",
+        minimum=0,
+        maximum=100,
+        description="Maximum percentage of logins with a version that app_version cannot hold, from 0 to 100, where "
+        "there are 20 logins or more",
+    ),
+}
 ROTATION_FORM = {
     "dry_run": Param(default=True, type="boolean", description="Only show how much there is to do"),
 }

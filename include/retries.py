@@ -1,20 +1,16 @@
 """The one place that says which failures are worth another try."""
 
-import logging
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
 
 import psycopg
 from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
 
+from include.alerts import say_last
 from include.batches.rebuild import RebuildRefused
 from include.batches.reconciliation import FailedCheck
 from include.failures import SetupError
 from include.params import MAX_SECONDS
 from include.sqs.calls import VISIBILITY_SECONDS
-
-log = logging.getLogger(__name__)
 
 FAIL_FAST = ExceptionRetryPolicy(
     rules=[
@@ -27,13 +23,6 @@ FAIL_FAST = ExceptionRetryPolicy(
         ),
     ],
 )
-
-
-def say_last(context: Mapping[str, Any]) -> None:
-    """Log the sentence of what somebody has to fix once more, below Airflow's traceback, where people look."""
-    error = context.get("exception")
-    if isinstance(error, SetupError | FailedCheck):
-        log.error("%s", error)
 
 
 # Throttling, restarts, dropped connections, deadlocks: what is left is worth waiting for.

@@ -196,6 +196,11 @@ def shared(connection: psycopg.Connection) -> SharedMasks:
     return SharedMasks(counted_at, masks)
 
 
+def checks(connection: psycopg.Connection) -> Sequence[Mapping[str, Any]]:
+    """The latest result of each data check: `name, passed, found, checked, says, checked_at`."""
+    return _ask(connection, "page/checks", {})
+
+
 def tables(connection: psycopg.Connection) -> list[Table]:
     """The tables, with their newest partitions."""
     with connection.cursor(row_factory=class_row(Table)) as cursor:

@@ -49,6 +49,8 @@ class Situation:
     refused: int = 0
     refused_reason: str | None = None
     refused_since: date | None = None
+    failed_checks: str | None = None  # of the last day, their names
+    checked_at: datetime | None = None
     kid: str | None = None
     kid_since: datetime | None = None
     is_complete: bool = True

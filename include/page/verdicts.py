@@ -20,10 +20,7 @@ MANY_REJECTED = 0.5
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A state that the pipeline can be in: when it is, what is said of it, and what to do next.
-
-    `task`: where in Airflow that is, below the DAG's page; empty for the DAG itself.
-    """
+    """A state that the pipeline can be in: when it is, what is said of it, what to do next, and with which DAG."""
 
     name: str
     tone: Tone
@@ -136,6 +133,14 @@ STATES = (
             f"most for {now.rejected_reason or 'reasons of before'}"
         ),
         "Ask who sends them what has changed; after a fix replay_rejected loads them",
+    ),
+    State(
+        "check_failed",
+        "bad",
+        lambda now: now.failed_checks is not None,
+        lambda now: f"The data is not as it should be, as of {_since(now.checked_at, now)}: {now.failed_checks}",
+        "Look up the check under Data checks below, and in the manual of check_user_logins",
+        dag_id="check_user_logins",
     ),
     State(
         "dead_letters",

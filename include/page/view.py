@@ -61,6 +61,7 @@ def look(connection: psycopg.Connection, range_name: str) -> View:
         "rejects": lambda: panels.rejects(connection, span),
         "runs": lambda: panels.last_runs(connection),
         "shared": lambda: panels.shared(connection),
+        "checks": lambda: panels.checks(connection),
         "tables": lambda: panels.tables(connection),
         "vault": lambda: find_vault(connection),
     }

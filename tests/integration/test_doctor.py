@@ -176,6 +176,21 @@ def test_a_right_that_is_lost_after_the_first_run_is_named(set_up, empty_warehou
     ]
 
 
+def test_alerts_are_checked_where_they_are_wanted(set_up):
+    findings = {each.what: each.finding for each in examine().checked}
+    assert findings["connection user_logins_alerts"] == "not defined, so nobody is told of failed runs"
+    alerts = {"conn_type": "smtp", "host": "mail", "extra": {"from_email": "a@example.com", "to": "b@example.com, c@x"}}
+    set_up("AIRFLOW_CONN_USER_LOGINS_ALERTS", json.dumps(alerts))
+    findings = {each.what: each.finding for each in examine().checked}
+    assert findings["connection user_logins_alerts"] == "failed runs are told by mail, to b@example.com, c@x"
+    set_up("AIRFLOW_CONN_USER_LOGINS_ALERTS", json.dumps(alerts | {"extra": {"from_email": "a@example.com"}}))
+    [said] = faults()
+    assert said.startswith("connection user_logins_alerts names no recipient: add to its extra")
+    set_up("AIRFLOW_CONN_USER_LOGINS_ALERTS", '{"conn_type": "smtp", "to": "b@example.com"}')
+    [said] = faults()
+    assert said.endswith("AIRFLOW_CONN_USER_LOGINS_ALERTS is malformed: there is no field to")
+
+
 def test_a_swapped_key_is_named(set_up, sqs, queue_url):
     pipeline.check_setup(A_RUN, queue_url, source="queue", window=None)
     send(sqs, queue_url, sample_events(10, 1))

@@ -195,6 +195,24 @@ def rejected_messages_that_are_still_bad_when_they_are_replayed(it):
     return ["idle"], "Keeping up"
 
 
+def a_check_that_fails(it):
+    it.run()
+    it.batch()
+    for name, passed in (("sums_hold", True), ("masks_are_masks", False)):
+        it.execute(
+            "insert into login_etl.data_checks (name, passed, found, checked, says) values (%s, %s, 3, 9, 'logins …')",
+            [name, passed],
+        )
+    return ["check_failed"], "The data is not as it should be, as of [0-9: -]+: masks_are_masks"
+
+
+def a_check_that_failed_long_ago(it):
+    it.run()
+    it.batch()
+    it.execute("insert into login_etl.data_checks values ('sums_hold', false, 3, 9, 'batches', now() - interval '2 d')")
+    return ["keeping_up"], "Keeping up"
+
+
 def dead_letters(it):
     it.run(dead_letters=3)
     it.run(dag_id="partner_logins", dead_letters=1)
@@ -248,7 +266,8 @@ SITUATIONS = [
     behind, old_dead_letters_that_are_drained, a_merge_that_does_not_come, a_merge_that_is_on_its_way,
     a_batch_that_is_refused, silence, a_long_run, a_run_that_does_not_see_its_queue, a_run_that_has_just_begun,
     a_rebuild, a_producer_that_has_changed, a_single_bad_message,
-    rejected_messages_that_are_still_bad_when_they_are_replayed, dead_letters, dead_letters_that_nobody_may_count,
+    rejected_messages_that_are_still_bad_when_they_are_replayed, a_check_that_fails, a_check_that_failed_long_ago,
+    dead_letters, dead_letters_that_nobody_may_count,
     rows_that_are_refused, rows_that_vanished, deletes_that_fail, a_rotation, several_things_at_once,
 ]  # fmt: skip
 

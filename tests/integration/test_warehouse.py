@@ -250,7 +250,7 @@ def test_the_queries_of_the_runbook_run(local):
     as_dba(local.postgres)
     install_privacy(local.postgres)
     queries = re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)
-    assert len(queries) == 6
+    assert len(queries) == 7
     with login(local.postgres, "pipeline") as warehouse:
         prepare_warehouse(warehouse)
         for query in queries:

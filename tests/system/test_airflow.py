@@ -19,6 +19,7 @@ from include.warehouse.setup import prepare_warehouse
 from sandbox.events import sample_events, send
 from sandbox.queues import DEAD_LETTERS
 from tests.support.leaks import everywhere, leaks
+from tests.support.sinks import Smtp, by_mail, sink
 
 PROJECT = Path(__file__).parents[2]
 ADDRESSES = ("203.0.113.77", "2001:db8:cafe::77")
@@ -53,12 +54,32 @@ def run_dag(environment, dag="user_logins", **params):
     return done.returncode, done.stdout.decode()
 
 
+def told(lineage):
+    """What a file of lineage events says of completed tasks: which of them read and wrote which datasets."""
+    events = [json.loads(line) for line in lineage.read_text().splitlines()]
+    ends = {
+        event["job"]["name"]: tuple([each["name"] for each in event[end]] for end in ("inputs", "outputs"))
+        for event in events
+        if event["eventType"] == "COMPLETE"
+    }
+    assert len(ends) >= 6
+    datasets = [each["namespace"] for event in events for each in (*event["inputs"], *event["outputs"])]
+    assert set(datasets) == {"postgres://warehouse:5432"}
+    return {job: of_job for job, of_job in ends.items() if any(of_job)}
+
+
 def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_warehouse, environment, sqs, queue_url):
     bodies = [*sample_events(88, 1), *BODIES, *BAD_BODIES]
     send(sqs, queue_url, iter(bodies))
-    code, output = run_dag(environment)
+    lineage = Path(environment["AIRFLOW_HOME"]) / "lineage.json"
+    transport = {"type": "file", "log_file_path": str(lineage), "append": True}
+    code, output = run_dag(environment | {"AIRFLOW__OPENLINEAGE__TRANSPORT": json.dumps(transport)})
     assert code == 0, output[-5000:]
     assert backlog(Queue(sqs, queue_url)) == 0
+    assert told(lineage) == {
+        "user_logins.drain_and_mask": ([], ["postgres.login_etl.staging_logins"]),
+        "user_logins.merge_user_logins": (["postgres.login_etl.staging_logins"], ["postgres.public.user_logins"]),
+    }
 
     counts = {"merged_batches": 2, "inserted": 92, "already_there": 0, "refused": 0, "rebuilt": 0}
     with empty_warehouse.connect() as warehouse, empty_warehouse.connect("airflow") as metadata:
@@ -87,8 +108,21 @@ def test_logins_and_canaries_through_airflow_leave_nothing_raw_anywhere(empty_wa
         assert found.fetchall() == [(kid,)]
         assert warehouse.execute("select kid, is_complete from login_etl.masking").fetchall() == [(kid, True)]
 
+    # A value where a mask is due is counted, and not shown. All else is sound, and of the key in use.
+    with empty_warehouse.connect() as warehouse:
+        warehouse.execute("update public.user_logins set masked_ip = 'misplaced' where user_id = %s", [USER])
+        code, output_of_checks = run_dag(environment, "check_user_logins")
+        assert code != 0
+        failed = "select name, found, checked from login_etl.data_checks where not passed order by name"
+        assert warehouse.execute(failed).fetchall() == [("masks_are_masks", 4, 92), ("masks_have_the_key", 4, 92)]
+        warehouse.execute("update public.user_logins set masked_ip = null where user_id = %s", [USER])
+    assert "Check: masks_are_masks," in output_of_checks
+    assert output_of_checks.count("[DAG TEST] running task") == 2  # no retry
+
     places = everywhere(empty_warehouse, environment)
     places |= {"the output": output.encode(), "the output of the rotation": output_of_rotation.encode()}
+    places |= {"the output of the checks": output_of_checks.encode()}
+    assert leaks(places, ["misplaced"]) == []
     # The search finds what is there …
     assert leaks(places, [USER, "nonsense"]) == [("the warehouse", USER)]
     assert {place for place, _ in leaks(places, ["drain_and_mask"])} >= {"the metadata database", "the output"}
@@ -235,8 +269,12 @@ def test_a_wrong_set_up_fails_at_once_with_one_sentence_and_takes_no_message(
     empty_warehouse, environment, sqs, queue_url
 ):
     send(sqs, queue_url, sample_events(10, 1))
-    code, output = run_dag(environment | {"AIRFLOW_CONN_PII_MASKING": '{"conn_type": "generic"}'})
+    with sink(Smtp) as (port, mails):
+        alerts = {"AIRFLOW_CONN_USER_LOGINS_ALERTS": by_mail(port)}
+        code, output = run_dag(environment | alerts | {"AIRFLOW_CONN_PII_MASKING": '{"conn_type": "generic"}'})
     assert code != 0
+    [mail] = mails
+    assert mail["Subject"].startswith("user_logins failed: connection pii_masking: the password holds no masking key; ")
     assert "connection pii_masking: the password holds no masking key; make one with" in output
     assert output.count("[DAG TEST] running task") == 1  # no retry, no other task
     assert backlog(Queue(sqs, queue_url)) == 10

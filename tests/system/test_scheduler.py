@@ -7,6 +7,8 @@ import threading
 import time
 import urllib.request
 from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -15,17 +17,19 @@ from sandbox.airflow import components
 from sandbox.events import sample_events, send
 from tests.support.leaks import everywhere, leaks
 from tests.support.queues import show_again
+from tests.support.sinks import Smtp, by_mail, sink, text_of
 from tests.support.sqs_proxy import Call
 
 RUNS = "/api/v2/dags/user_logins/dagRuns"
+CHECKS = "/api/v2/dags/check_user_logins/dagRuns"
 ROWS = "select * from public.user_logins order by message_id"
 
 
 class Airflow:
     """The REST API, and the command line, of the components under test."""
 
-    def __init__(self, environment):
-        self.environment = environment
+    def __init__(self, environment, mails):
+        self.environment, self.mails = environment, mails
 
     def ask(self, path, body=None):
         request = urllib.request.Request(
@@ -36,18 +40,18 @@ class Airflow:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 
-    def trigger(self, **params):
-        return self.ask(RUNS, {"logical_date": None, "conf": params})["dag_run_id"]
+    def trigger(self, runs=RUNS, **params):
+        return self.ask(runs, {"logical_date": None, "conf": params})["dag_run_id"]
 
-    def wait(self, seconds=240, **wanted):
-        """The first run with these properties that has ended; it must be a success."""
+    def wait(self, seconds=240, runs=RUNS, state="success", **wanted):
+        """The first run with these properties that has ended; it must be a success, or what `state` says."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            for run in self.ask(f"{RUNS}?order_by=run_after&limit=100")["dag_runs"]:
+            for run in self.ask(f"{runs}?order_by=run_after&limit=100")["dag_runs"]:
                 if all(run[name] == value for name, value in wanted.items()) and run["state"] in ("success", "failed"):
-                    tasks = self.ask(f"{RUNS}/{run['dag_run_id']}/taskInstances")["task_instances"]
+                    tasks = self.ask(f"{runs}/{run['dag_run_id']}/taskInstances")["task_instances"]
                     states = {task["task_id"]: task["state"] for task in tasks}
-                    assert run["state"] == "success", states
+                    assert run["state"] == state, states
                     return run, states
             time.sleep(1)
         raise AssertionError(f"no run with {wanted} ended within {seconds} seconds")
@@ -86,10 +90,52 @@ def scheduler(empty_warehouse, environment, proxies, sqs, queue_url, tmp_path):
     (tmp_path / "airflow_local_settings.py").write_text(NO_DELAY)
     path = os.pathsep.join((str(tmp_path), proxies.environment["PYTHONPATH"]))
     environment = environment | proxies.environment | {"PYTHONPATH": path}
-    with components(environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}):
-        assert killed.wait(120)
-        show_again(sqs, queue_url, proxies.sqs.handles())
-        yield Airflow(environment)
+    with sink(Smtp) as (port, mails):
+        environment["AIRFLOW_CONN_USER_LOGINS_ALERTS"] = by_mail(port)
+        with components(environment | {"AIRFLOW__LOGGING__LOGGING_LEVEL": "DEBUG"}):
+            assert killed.wait(120)
+            show_again(sqs, queue_url, proxies.sqs.handles())
+            yield Airflow(environment, mails)
+
+
+def look_at_the_checks(scheduler, warehouse):
+    """What is loaded is an event, upon which it is checked."""
+    _, states = scheduler.wait(runs=CHECKS, run_type="asset_triggered")
+    assert states == {"count_faults": "success", "check_faults": "success"}
+    checked = "select bool_and(passed), max(checked) from login_etl.data_checks where name like 'masks_%'"
+    assert warehouse.execute(checked).fetchall() == [(True, 99)]
+
+
+def fail_and_look_at_the_mails(scheduler, warehouse):
+    """A run that fails is told by mail; one that fails with the same sentence right after it is not."""
+    warehouse.execute("update public.user_logins set masked_ip = 'misplaced' where batch_id > 3")
+    first = scheduler.trigger(CHECKS)
+    scheduler.wait(runs=CHECKS, dag_run_id=first, state="failed")
+    scheduler.wait(runs=CHECKS, dag_run_id=scheduler.trigger(CHECKS), state="failed")
+    half = scheduler.trigger(rebuild_from="2026-01-01T00:00:00Z")
+    scheduler.wait(dag_run_id=half, state="failed")
+    warehouse.execute("update public.user_logins set masked_ip = null where masked_ip = 'misplaced'")
+    logs = Path(scheduler.environment["AIRFLOW_HOME"], "logs", "dag_processor")
+    quiet = "no alert: the run before failed with the same sentence"
+    wait_until(lambda: any(quiet in path.read_text() for path in logs.rglob("*.log") if path.is_file()))
+    wait_until(lambda: len(scheduler.mails) == 2)
+    assert [mail["To"] for mail in scheduler.mails] == ["oncall@example.com"] * 2
+    assert [mail["Subject"] for mail in scheduler.mails] == [
+        "check_user_logins failed: failed checks: masks_are_masks, masks_have_the_key",
+        "user_logins failed: params rebuild_from and rebuild_to: set both to rebuild, or neither to drain the queue",
+    ]
+    assert f"run {first}, task check_faults, try 1" in text_of(scheduler.mails[0])
+    address = scheduler.environment["AIRFLOW__API__BASE_URL"]
+    assert f"Log: {address}/dags/user_logins/runs/{quote(half, safe='')}/tasks/check_setup\n" in text_of(
+        scheduler.mails[1]
+    )
+
+
+def wait_until(is_so, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs, queue_url):
@@ -103,6 +149,7 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     assert warehouse.execute("select received, deleted, deletes_unknown from login_etl.history").fetchall() == [
         (110, 100, 10)
     ]
+    look_at_the_checks(scheduler, warehouse)
 
     # Let some users have been sent in that run's interval, the others after it; then damage some rows, and lose others.
     start, stop = (datetime.fromisoformat(scheduled[f"data_interval_{end}"]) for end in ("start", "end"))
@@ -151,12 +198,15 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     assert backlog(Queue(sqs, queue_url)) == 0
     assert warehouse.execute("select count(*) from public.user_logins where batch_id > 3").fetchone() == (10,)
 
+    fail_and_look_at_the_mails(scheduler, warehouse)
+
     # Nothing raw is left in the databases or in any log.
     events = [json.loads(body) for seed in (1, 2) for body in sample_events(100, seed)]
     raw = {event[field] for event in events for field in ("ip", "device_id") if field in event}
     places = everywhere(local, scheduler.environment)
     assert any(place.endswith("attempt=1.log") for place in places)
-    assert leaks(places, {*raw, local.masking_key()}) == []
+    places |= {f"mail {number}": mail.as_bytes() for number, mail in enumerate(scheduler.mails)}
+    assert leaks(places, {*raw, "misplaced", local.masking_key()}) == []
 
     # A run triggered with a range rebuilds the rest.
     _, states = scheduler.wait(

@@ -10,8 +10,10 @@ import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.exceptions import ParamValidationError
 from airflow.providers.amazon.aws.sensors.sqs import SqsSensor
-from airflow.sdk import RetryAction
+from airflow.sdk import Asset, RetryAction
 
+from include.alerts import alert, say_last
+from include.assets import STAGING_LOGINS, USER_LOGINS
 from include.batches.reconciliation import FailedCheck
 from include.failures import SetupError
 from include.sensor import SqsBacklogSensor
@@ -55,9 +57,9 @@ def test_a_task_does_what_the_pipelines_function_of_its_name_does(path):
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
     tasks = [node for node in functions if any("task" in ast.unparse(each) for each in node.decorator_list)]
     tasks += [node for node in functions if any("teardown" in ast.unparse(each) for each in node.decorator_list)]
-    assert len(tasks) >= 3 or path.stem == "disclose_pii"  # whose one task is an operator of its own
+    assert len(tasks) >= 3 or path.stem in ("disclose_pii", "check_user_logins")  # which have operators
     for task in tasks:
-        called = re.findall(r"(?:pipeline|maintenance|rotation|erasure)\.(\w+)\(", ast.unparse(task))
+        called = re.findall(r"(?:pipeline|maintenance|rotation|erasure|checks)\.(\w+)\(", ast.unparse(task))
         assert called == [task.name]
 
 
@@ -138,6 +140,13 @@ def test_every_task_retries_with_back_off_and_ends(bag):
         assert task.execution_timeout
 
 
+def test_a_failure_is_said_in_the_log_and_told_once_a_run(bag):
+    for dag in bag.dags.values():
+        assert dag.on_failure_callback is alert
+        for task in dag.tasks:
+            assert task.on_failure_callback in (say_last, [say_last])
+
+
 def test_a_request_is_not_asked_again_by_itself_and_ends(bag):
     """A retry would wipe the answer, and an answer by default would be nobody's."""
     [task] = bag.dags["disclose_pii"].tasks
@@ -196,16 +205,52 @@ def test_what_a_retry_cannot_fix_fails_at_once(bag, error, action):
         assert task.retry_policy.evaluate(error, 1, 3).action is action
 
 
-@pytest.mark.parametrize("name", ["user_logins", "replay_rejected"])
-def test_only_the_merge_announces_the_table(bag, name):
-    outlets = {task.task_id: [asset.name for asset in task.outlets] for task in bag.dags[name].tasks if task.outlets}
-    assert outlets == {"merge_user_logins": ["user_logins"]}
+def lineage(dag, ends):
+    """What each task of a DAG has at its `inlets` or `outlets`; a task that is mapped, too."""
+    found = {
+        task.task_id: getattr(task, ends, None) or getattr(task, "partial_kwargs", {}).get(ends) for task in dag.tasks
+    }
+    return {task_id: sorted(each.name for each in there) for task_id, there in found.items() if there}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"), [("user_logins", "drain_and_mask"), ("replay_rejected", "replay_messages")]
+)
+def test_only_the_merge_announces_the_table(bag, name, stages):
+    """Staging is for lineage only: it is no asset, so no drain has an event, and no DAG can be scheduled on it."""
+    outlets = {stages: ["login_etl.staging_logins"], "merge_user_logins": ["user_logins"]}
+    assert lineage(bag.dags[name], "outlets") == outlets
+    assert lineage(bag.dags[name], "inlets") == {"merge_user_logins": ["login_etl.staging_logins"]}
+    assert not isinstance(STAGING_LOGINS, Asset)
+
+
+def test_the_checks_are_made_when_something_was_loaded(bag):
+    dag = bag.dags["check_user_logins"]
+    assert dag.timetable.asset_condition.objects == (USER_LOGINS,)
+    assert dag.max_active_runs == 1  # events that come meanwhile make one run
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "count_faults": {"check_faults"},
+        "check_faults": set(),
+    }
+    assert not dag.get_task("check_faults").retry_on_failure
+    param = dag.params.get_param("max_unknown_percent")
+    assert (param.resolve(0), param.resolve(100)) == (0, 100)
+    for value in (-1, 101, "5", None, 1.5):
+        with pytest.raises(ParamValidationError):
+            param.resolve(value)
+
+
+def test_the_checks_in_the_dag_are_those_of_the_statement(bag):
+    statement = (PROJECT / "include" / "sql" / "checks" / "count_faults.sql").read_text()
+    counted = re.findall(r"\(\s*'(\w+)',", statement.split("values")[1])
+    assert list(bag.dags["check_user_logins"].get_task("check_faults").checks) == counted
+    assert re.findall(r"\* \*\*`(\w+)`", bag.dags["check_user_logins"].doc_md) == counted
 
 
 def test_the_assets_name_and_uri_stay(bag):
     """DAGs elsewhere are scheduled on them, and Airflow fails the tasks of two assets with one name and two URIs."""
-    assets = {asset for dag in bag.dags.values() for task in dag.tasks for asset in task.outlets}
-    assert {(asset.name, asset.uri) for asset in assets} == {
+    ends = [end for dag in bag.dags.values() for task in dag.tasks for end in (*task.inlets, *task.outlets)]
+    assert {(asset.name, asset.uri) for asset in ends if isinstance(asset, Asset)} == {
         ("user_logins", "postgres://warehouse:5432/postgres/public/user_logins")
     }
 

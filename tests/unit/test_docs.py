@@ -64,7 +64,11 @@ def test_every_heading_that_is_linked_exists(path):
 
 def test_the_sentences_in_the_runbook_are_those_of_the_code():
     """What is quoted in the column `you see`: each piece between dots stands in a message of the code."""
-    code = " ".join(re.sub(r"\"\s*f?\"", "", path.read_text()) for path in [*(PROJECT / "include").rglob("*.py")])
+    code = " ".join(
+        re.sub(r"\"\s*f?\"", "", path.read_text())
+        for folder in ("include", "dags")
+        for path in (PROJECT / folder).rglob("*.py")
+    )
     rows = re.findall(r"^\| ([^|]+) \| [^|]+ \| [^|]+ \|$", (PROJECT / "docs" / "runbook.md").read_text(), re.MULTILINE)
     quoted = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row)]
     assert len(quoted) >= 6

@@ -8,8 +8,10 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 # The flat modules of include/ that join Airflow to the logic.
 ENTRANCE = {
+    "alerts",
     "approval",
     "assets",
+    "checks",
     "connections",
     "doctor",
     "erasure",

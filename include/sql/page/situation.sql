@@ -92,6 +92,13 @@ refused as (
     limit 1
 ),
 
+-- Of the two days that are checked; nobody corrects a result that is older.
+checks as (
+    select string_agg(name, ', ' order by name) as failed_checks, max(checked_at) as checked_at
+    from login_etl.data_checks, settings
+    where not passed and checked_at > yesterday
+),
+
 rejected as (
     select reason as rejected_reason
     from login_etl.rejected_messages, settings
@@ -118,12 +125,14 @@ select
     lag, behind_since,
     unmerged, unmerged_since, oldest_unmerged, stuck_batch, stuck_since, refusal,
     coalesce(refused, 0) as refused, refused_reason, refused_since,
+    failed_checks, checked_at,
     kid, since as kid_since, coalesce(is_complete, true) as is_complete
 from settings
 cross join depth
 cross join today
 cross join lags
 cross join unmerged
+cross join checks
 left join stuck on true
 left join refused on true
 left join rejected on true

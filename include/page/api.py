@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import psycopg
-from fastapi import APIRouter, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
 from psycopg.rows import dict_row
 from pydantic import BaseModel, BeforeValidator
 
@@ -24,6 +24,7 @@ from include.page.charts import range_of
 from include.page.errors import Problem
 from include.page.messages import NOT_HERE, find_message
 from include.page.reading import reading
+from include.page.rendering import HEADERS
 from include.page.situation import Situation, read_situation
 from include.page.verdicts import Tone, verdicts
 from include.page.view import check_tables
@@ -39,8 +40,16 @@ PROBLEMS = {
     HTTPStatus.UNPROCESSABLE_ENTITY: "For a parameter that is not as described",
     HTTPStatus.SERVICE_UNAVAILABLE: "Where the warehouse cannot be asked, or is not set up yet",
 }
+
+
+def _keep_nowhere(response: Response) -> None:
+    """Let no cache keep what is personal data."""
+    response.headers.update(HEADERS)
+
+
 router = APIRouter(
     prefix=PREFIX,
+    dependencies=[Depends(_keep_nowhere)],
     responses={int(status): {"model": Problem, "description": says} for status, says in PROBLEMS.items()},
 )
 

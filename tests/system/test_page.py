@@ -1,5 +1,6 @@
 """The page in the UI of a real Airflow below a base path: who may look, and what a person in front of Chromium sees."""
 
+import json
 import time
 import urllib.error
 import urllib.request
@@ -127,7 +128,7 @@ def findings(frame):
 
 
 def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
-    for path in ("/", "/message?id=x", "/static/page.js", "/static/page.css"):
+    for path in ("/", "/message?id=x", "/static/page.js", "/static/page.css", "/api/v1/health", "/api/v1/openapi.json"):
         for person, status, says in (
             (None, 401, "You are not logged in"),
             (airflow.stranger, 403, "who may see the DAG user_logins"),
@@ -138,7 +139,11 @@ def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
         status, kind, text = airflow.get("/", person)
         assert (status, kind, "Keeping up" in text) == (200, "text/html; charset=utf-8", True)
         assert airflow.get("/static/page.js", person)[0] == 200
-    assert airflow.get("/docs", airflow.ada)[0] == airflow.get("/openapi.json", airflow.ada)[0] == 404
+        assert json.loads(airflow.get("/api/v1/health", person)[2])["keeping_up"] is True
+        described = json.loads(airflow.get("/api/v1/openapi.json", person)[2])
+        assert described["servers"] == [{"url": "/airflow/user-logins"}]
+    for path in ("/docs", "/openapi.json", "/metrics"):  # the last one lacks its connection
+        assert airflow.get(path, airflow.ada)[0] == 404
 
 
 def test_the_plugin_is_loaded_without_an_error(airflow):

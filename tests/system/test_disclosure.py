@@ -22,7 +22,7 @@ from include.privacy.masking import read_keyring
 from include.privacy.trail import verify
 from sandbox.airflow import components
 from sandbox.people import DISCLOSE, SECONDS_TO_ANSWER, TASK, Person, request_soon, wait_for_question, with_users
-from tests.support.browser import chromium
+from tests.support.chromium import chromium, tab_of
 from tests.support.leaks import everywhere, in_memory, leaks
 from tests.support.merging import merge
 from tests.support.privacy import login, prepared_warehouse, recipient
@@ -270,29 +270,33 @@ def test_the_command_line_cannot_ask(airflow):
 
 
 def test_as_two_people_see_it(airflow, tmp_path):
-    with chromium(tmp_path / "profile") as browser:
+    question = "Show the originals of 1 mask of case C-1?"
+    with chromium() as browser:
 
-        def see(person, name, text, shot):
-            browser.log_in(airflow.address, person)
-            browser.open(
+        def see(person, name):
+            """What a person sees of a run's question, in a tab of their own."""
+            tab = tab_of(browser, airflow.address, person.name, PASSWORD)
+            tab.on("request", lambda request: requested.append(request.url))
+            tab.goto(
                 f"{airflow.address}/dags/{DISCLOSE}/runs/{quote(airflow.runs[name])}/tasks/{TASK}/required_actions"
             )
-            browser.wait_for(text)
-            browser.screenshot(tmp_path / shot)
-            return browser.read()
+            tab.get_by_text(question).first.wait_for()
+            tab.screenshot(path=tmp_path / f"{name} {person.name}.png")
+            return tab
 
-        question = "Show the originals of 1 mask of case C-1?"
+        requested = []
         for person in (airflow.rita, airflow.ben):
-            assert f"rita asks, because: {REASON}" in see(person, "in a browser", question, f"{person.name}.png")
-        browser.click("Approve")
+            tab = see(person, "in a browser")
+            assert f"rita asks, because: {REASON}" in tab.inner_text("body")
+        tab.get_by_role("button", name="Approve", exact=True).click()
         assert airflow.ben.wait(airflow.runs["in a browser"], "success", "failed") == "success"
         assert airflow.asked(airflow.runs["in a browser"]).standing == "granted"
-        browser.screenshot(tmp_path / "approved.png")
 
-        assert NASTY in see(airflow.ben, "nasty", question, "nasty.png")
-        assert browser.evaluate("document.querySelectorAll('h1 img, img[src*=x]').length") == 0
+        tab = see(airflow.ben, "nasty")
+        assert NASTY in tab.inner_text("body")
+        assert tab.locator("h1 img, img[src*=x]").count() == 0
         at_home = (airflow.address, f"blob:{airflow.address}", "about:", "data:")
-        assert [url for url in browser.requested if not url.startswith(at_home)] == []
+        assert [url for url in requested if not url.startswith(at_home)] == []
 
 
 def test_no_original_is_anywhere_and_no_mask_but_where_it_was_typed(airflow, local):

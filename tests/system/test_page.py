@@ -13,7 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from sandbox.airflow import components
 from sandbox.people import Person, with_users
 from sandbox.servers import RIGHTS, free_port
-from tests.support.chromium import chromium
+from tests.support.chromium import chromium, tab_of
 from tests.support.queues import MESSAGES, send_events
 
 PASSWORD = "a password of these tests"
@@ -90,15 +90,7 @@ def browser():
 @pytest.fixture(scope="module")
 def logged_in(browser, airflow):
     """Where vera, who may only look, has logged in."""
-    context = browser.new_context(viewport={"width": 1500, "height": 1100})
-    context.set_default_timeout(30_000)
-    tab = context.new_page()
-    tab.goto(f"{airflow.address}/auth/login")
-    tab.fill("input[name=username]", "vera")
-    tab.fill("input[name=password]", PASSWORD)
-    tab.click("button[type=submit]")
-    tab.get_by_text("Browse", exact=True).wait_for()
-    return context
+    return tab_of(browser, airflow.address, "vera", PASSWORD).context
 
 
 @pytest.fixture

@@ -124,7 +124,12 @@ def flow_charts(connection: psycopg.Connection, span: Range) -> list[Chart]:
     received = number(sum(row["received"] for row in rows))
     every = duration(span.seconds)
     return [
-        bars(f"{received} messages received, per {every}", span, parts, empty="No messages came in this time"),
+        bars(
+            f"Messages received, per {every}: {received} in {span.title}",
+            span,
+            parts,
+            empty="No messages came in this time",
+        ),
         lines(
             f"Lag from sent to merged, worst per {every}",
             span,

@@ -16,7 +16,7 @@ tables as (
 sizes as (
     select
         name, position, part = relid as is_parent, pg_class.relname::text as part,
-        greatest(reltuples, 0)::bigint as rows, pg_total_relation_size(part) as bytes,
+        case when relkind = 'p' then 0 else greatest(reltuples, 0)::bigint end as rows, pg_total_relation_size(part) as bytes,
         part <> relid and pg_relation_size(part) > 0 as is_shown
     from tables
     inner join pg_class on pg_class.oid = part

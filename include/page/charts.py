@@ -151,10 +151,7 @@ def lines(
     if not values:
         return Chart(title, empty, is_empty=True)
     ticks = scale(max(values))
-    worst = [
-        (each.style, each.name, f"{says(max(each.values.values()))} at most" if each.values else "unknown")
-        for each in series
-    ]
+    worst = [(each.style, each.name, _last_and_most(each.values, says)) for each in series]
     return Chart(
         title,
         _in_words(span, worst),
@@ -189,6 +186,10 @@ def time_scale(most: float) -> list[float]:
 
 def _scale(most: float, step: int) -> list[float]:
     return [step * tick for tick in range(max(1, math.ceil(most / step)) + 1)]
+
+
+def _last_and_most(values: Values, says: Callable[[float], str]) -> str:
+    return f"{says(values[max(values)])}, at most {says(max(values.values()))}" if values else "unknown"
 
 
 def _in_words(span: Range, legend: Sequence[tuple[str, str, str]]) -> str:

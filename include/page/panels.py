@@ -89,18 +89,19 @@ class SharedMasks:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of the warehouse: rows as last estimated, bytes with indexes; its newest parts, likewise."""
+    """A table of the warehouse: rows as estimated, None before that; bytes with indexes; its newest filled parts."""
 
     name: str
-    rows: int
+    rows: int | None
     bytes: int
     parts: int
+    filled: int
     newest: list[str] | None
-    newest_rows: list[int] | None
+    newest_rows: list[int | None] | None
     newest_bytes: list[int] | None
 
     @property
-    def newest_parts(self) -> list[tuple[str, int, int]]:
+    def newest_parts(self) -> list[tuple[str, int | None, int]]:
         """Name, rows and bytes of each."""
         return list(zip(self.newest or (), self.newest_rows or (), self.newest_bytes or (), strict=True))
 
@@ -131,7 +132,7 @@ def flow_charts(connection: psycopg.Connection, span: Range) -> list[Chart]:
             empty="No messages came in this time",
         ),
         lines(
-            f"Lag from sent to merged, worst per {every}",
+            f"Lag: how long the slowest message took from sent to merged, per {every}",
             span,
             [lag],
             empty="Nothing was merged in this time",
@@ -149,7 +150,7 @@ def depth_chart(connection: psycopg.Connection, span: Range) -> Chart:
         for name, said, style in (("waiting", "waiting", "line"), ("dead_letters", "dead letters", "bad"))
     ]
     return lines(
-        "Waiting on the queue, and dead letters, as runs saw them",
+        "On the queue when runs began: waiting, and dead letters",
         span,
         series,
         empty="No run saw its queue in this time",
@@ -175,7 +176,7 @@ def rejects(connection: psycopg.Connection, span: Range) -> Rejects:
         named.append((f"{len(others)} others", sum((counts for _, counts in others), Counter())))
     series = [Series(rule, style, counts) for (rule, counts), style in zip(named, RULE_STYLES, strict=False)]
     chart = bars(
-        f"Rejected by field and rule, per {duration(span.seconds)}",
+        f"Rules that rejected messages broke, per {duration(span.seconds)}",
         span,
         series,
         empty="No message was rejected in this time",

@@ -22,6 +22,8 @@ class Situation:
     """
 
     now: datetime
+    database: str = ""
+    queues: str | None = None
     first_run_at: datetime | None = None
     last_run_at: datetime | None = None
     last_staged_at: datetime | None = None
@@ -33,6 +35,7 @@ class Situation:
     blind_since: datetime | None = None  # a run that did not see its queue, and that is the last of its DAG
     inserted_today: int = 0
     rejected_today: int = 0
+    received_today: int = 0
     received_in_hour: int = 0
     rejected_in_hour: int = 0
     rejected_reason: str | None = None
@@ -49,7 +52,7 @@ class Situation:
     refused: int = 0
     refused_reason: str | None = None
     refused_since: date | None = None
-    failed_checks: str | None = None  # of the last day, their names
+    failed_checks: str | None = None  # of the last day: in how many rows each does not hold
     checked_at: datetime | None = None
     kid: str | None = None
     kid_since: datetime | None = None

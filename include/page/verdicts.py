@@ -28,6 +28,7 @@ class State:
     says: Callable[[Situation], str]
     next_step: str
     dag_id: str = "user_logins"
+    stops_flow: bool = False  # where it holds, logins do not arrive as they should
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,11 @@ def verdicts(situation: Situation) -> list[Verdict]:
 
 
 def _holding(situation: Situation) -> list[State]:
+    """All that hold. That it keeps up is said in one way, and also beside what else is wrong: but for a standstill."""
     found = [state for state in STATES if state.holds(situation)]
-    # What is well is only said where nothing else is.
-    serious = [state for state in found if state.tone != "good"]
-    return serious or found[:1]
+    wrong = [state for state in found if state.tone != "good"]
+    well = [state for state in found if state.tone == "good"]
+    return wrong if any(state.stops_flow for state in wrong) else [*wrong, well[0]]
 
 
 def _is_silent(now: Situation) -> bool:
@@ -83,6 +85,7 @@ STATES = (
         lambda now: now.last_sign_at is None,
         lambda _: "Nothing has run yet",
         "Trigger user_logins: a minute later there is something to see here",
+        stops_flow=True,
     ),
     State(
         "unbalanced",
@@ -99,6 +102,7 @@ STATES = (
             f"Stuck since {_since(now.stuck_since, now)}: the merge refuses batch {now.stuck_batch}, {now.refusal}"
         ),
         "Fix what user_logins refuses: the next run loads the batch",
+        stops_flow=True,
     ),
     State(
         "stuck",
@@ -106,6 +110,7 @@ STATES = (
         lambda now: now.refusal is None and _is_stuck(now),
         lambda now: f"Stuck since {_since(now.stuck_since, now)}: batch {now.stuck_batch} is staged and not merged",
         "Read the end of the log of merge_user_logins, or of check_setup where no run gets that far",
+        stops_flow=True,
     ),
     State(
         "silent",
@@ -116,6 +121,7 @@ STATES = (
             f"for {duration(ago(now.last_sign_at or now.now, now.now).total_seconds())}"
         ),
         "See whether the DAG is paused, whether the scheduler runs, and whether a run hangs or fails at once",
+        stops_flow=True,
     ),
     State(
         "blind",
@@ -123,6 +129,7 @@ STATES = (
         lambda now: now.blind_since is not None,
         lambda now: f"The last run, at {_since(now.blind_since, now)}, did not see its queue",
         "Read the end of the log of its check_setup",
+        stops_flow=True,
     ),
     State(
         "rejecting",
@@ -138,8 +145,8 @@ STATES = (
         "check_failed",
         "bad",
         lambda now: now.failed_checks is not None,
-        lambda now: f"The data is not as it should be, as of {_since(now.checked_at, now)}: {now.failed_checks}",
-        "Look up the check under Data checks below, and in the manual of check_user_logins",
+        lambda now: f"A check of the data fails since {_since(now.checked_at, now)} or earlier: {now.failed_checks}",
+        "Follow the section “A check failed” of docs/runbook.md; loading goes on",
         dag_id="check_user_logins",
     ),
     State(
@@ -168,6 +175,7 @@ STATES = (
             f"with {now.left_waiting:,} messages left on the queue"
         ),
         "Raise max_messages where runs take all they may, then max_workers",
+        stops_flow=True,
     ),
     State(
         "not_deleted",
@@ -202,6 +210,6 @@ STATES = (
         "good",
         lambda _: True,
         lambda now: "Keeping up" + ("" if now.lag is None else f", {duration(now.lag)} behind"),
-        "Nothing to do",
+        "Nothing to do: so long the slowest of the last messages took from sent to merged",
     ),
 )

@@ -179,7 +179,7 @@ def a_producer_that_has_changed(it):
     it.batch(rejected=60)
     it.reject("user_id: missing", 50)
     it.reject("ip: too_long", 10)
-    return ["rejecting"], "Rejecting 60 % of the last hour's messages, most for user_id: missing"
+    return ["rejecting", "keeping_up"], "Rejecting 60 % of the last hour's messages, most for user_id: missing"
 
 
 def a_single_bad_message(it):
@@ -203,7 +203,7 @@ def a_check_that_fails(it):
             "insert into login_etl.data_checks (name, passed, found, checked, says) values (%s, %s, 3, 9, 'logins …')",
             [name, passed],
         )
-    return ["check_failed"], "The data is not as it should be, as of [0-9: -]+: masks_are_masks"
+    return ["check_failed", "keeping_up"], "A check of the data fails since [0-9: -]+ or earlier: 3 logins …"
 
 
 def a_check_that_failed_long_ago(it):
@@ -216,7 +216,7 @@ def a_check_that_failed_long_ago(it):
 def dead_letters(it):
     it.run(dead_letters=3)
     it.run(dag_id="partner_logins", dead_letters=1)
-    return ["dead_letters"], "4 messages are in the dead-letter queue"
+    return ["dead_letters", "idle"], "4 messages are in the dead-letter queue"
 
 
 def dead_letters_that_nobody_may_count(it):
@@ -232,26 +232,29 @@ def rows_that_are_refused(it):
             "insert into login_etl.refused_rows values (%s, %s, '2026-01-31', 'CheckViolation (constraint k)', now())",
             [number, uuid4()],
         )
-    return ["refused"], r"2 rows wait since 2026-01-31, because .*, most for CheckViolation \(constraint k\)"
+    return [
+        "refused",
+        "keeping_up",
+    ], r"2 rows wait since 2026-01-31, because .*, most for CheckViolation \(constraint k\)"
 
 
 def rows_that_vanished(it):
     it.run()
     number = it.batch(lost=1)
-    return ["unbalanced"], f"Batch {number} does not add up"
+    return ["unbalanced", "keeping_up"], f"Batch {number} does not add up"
 
 
 def deletes_that_fail(it):
     it.run()
     it.batch(delete_failed=7)
-    return ["not_deleted"], "7 messages of the last hour could not be deleted, and come again"
+    return ["not_deleted", "keeping_up"], "7 messages of the last hour could not be deleted, and come again"
 
 
 def a_rotation(it):
     it.run()
     it.batch()
     it.execute("insert into login_etl.masking (kid, is_complete) values ('k', false)")
-    return ["rotating"], "The masking key is being changed since"
+    return ["rotating", "keeping_up"], "The masking key is being changed since"
 
 
 def several_things_at_once(it):

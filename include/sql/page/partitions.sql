@@ -16,7 +16,8 @@ tables as (
 sizes as (
     select
         name, position, part = relid as is_parent, pg_class.relname::text as part,
-        case when relkind = 'p' then 0 else greatest(reltuples, 0)::bigint end as rows, pg_total_relation_size(part) as bytes,
+        -- Before it is analyzed a table has no estimate: -1, and 0 up to Postgres 13.
+        case when relkind <> 'p' and (reltuples > 0 or pg_relation_size(part) = 0) then reltuples::bigint end as rows, pg_total_relation_size(part) as bytes,
         part <> relid and pg_relation_size(part) > 0 as is_shown
     from tables
     inner join pg_class on pg_class.oid = part
@@ -24,6 +25,7 @@ sizes as (
 
 select
     name, sum(rows)::bigint as rows, sum(bytes)::bigint as bytes, count(*) filter (where not is_parent) as parts,
+    count(*) filter (where is_shown) as filled,
     (array_agg(part order by part desc) filter (where is_shown))[1:%(parts)s] as newest,
     (array_agg(rows order by part desc) filter (where is_shown))[1:%(parts)s] as newest_rows,
     (array_agg(bytes order by part desc) filter (where is_shown))[1:%(parts)s] as newest_bytes

@@ -10,7 +10,7 @@ with settings as (
 
 -- The last run of each DAG that looked at a queue.
 runs as (
-    select distinct on (dag_id) dag_id, run_id, waiting, in_flight, dead_letters, observed_at
+    select distinct on (dag_id) dag_id, run_id, queue, waiting, in_flight, dead_letters, observed_at
     from login_etl.queue_depths
     where observed_at > now() - interval '7 days' and queue is not null
     order by dag_id, observed_at desc
@@ -45,6 +45,7 @@ today as (
     select
         coalesce(sum(inserted) filter (where staged_at >= midnight), 0) as inserted_today,
         coalesce(sum(rejected) filter (where staged_at >= midnight), 0) as rejected_today,
+        coalesce(sum(received) filter (where staged_at >= midnight), 0) as received_today,
         coalesce(sum(received) filter (where staged_at >= an_hour_ago and source <> 'rejected_messages'), 0)
             as received_in_hour,
         coalesce(sum(rejected) filter (where staged_at >= an_hour_ago and source <> 'rejected_messages'), 0)
@@ -94,7 +95,9 @@ refused as (
 
 -- Of the two days that are checked; nobody corrects a result that is older.
 checks as (
-    select string_agg(name, ', ' order by name) as failed_checks, max(checked_at) as checked_at
+    select
+        string_agg(ltrim(to_char(found, '999,999,999,999,999')) || ' ' || says, '; ' order by name) as failed_checks,
+        min(checked_at) as checked_at
     from login_etl.data_checks, settings
     where not passed and checked_at > yesterday
 ),
@@ -110,6 +113,8 @@ rejected as (
 
 select
     now,
+    current_database()::text as database,
+    (select string_agg(distinct regexp_replace(queue, '^.*/', ''), ', ') from runs) as queues,
     least(
         (select min(observed_at) from login_etl.queue_depths),
         (select staged_at from login_etl.batches order by batch_id limit 1)
@@ -120,7 +125,8 @@ select
         select max(merged_at) from (select merged_at from login_etl.batches order by batch_id desc limit 100) as newest
     )) as last_merged_at,
     waiting::bigint, in_flight::bigint, dead_letters::bigint, left_waiting::bigint, blind_since,
-    inserted_today::bigint, rejected_today::bigint, received_in_hour::bigint, rejected_in_hour::bigint, rejected_reason,
+    inserted_today::bigint, rejected_today::bigint, received_today::bigint,
+    received_in_hour::bigint, rejected_in_hour::bigint, rejected_reason,
     not_deleted_in_hour::bigint, unbalanced_batch,
     lag, behind_since,
     unmerged, unmerged_since, oldest_unmerged, stuck_batch, stuck_since, refusal,

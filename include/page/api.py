@@ -16,19 +16,17 @@ from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
-from psycopg.rows import dict_row
 from pydantic import BaseModel, BeforeValidator
 
 from include.page import panels
 from include.page.charts import range_of
 from include.page.errors import Problem
 from include.page.messages import NOT_HERE, find_message
-from include.page.reading import reading
+from include.page.reading import ask, reading
 from include.page.rendering import HEADERS
 from include.page.situation import Situation, read_situation
 from include.page.verdicts import Tone, verdicts
 from include.page.view import check_tables
-from include.warehouse.statements import statement
 
 PREFIX = "/api/v1"
 LARGEST_ID = 2**63 - 1
@@ -224,7 +222,7 @@ def batches(
 ) -> Batches:
     """Batches with their counts, the newest first."""
     with _asked(request) as warehouse:
-        rows = _rows(warehouse, "page/batches", before=before, rows=limit)
+        rows = ask(warehouse, "batches", before=before, rows=limit)
     return Batches(batches=rows, next=rows[-1]["batch_id"] if len(rows) == limit else None)
 
 
@@ -276,7 +274,7 @@ def logins(
 ) -> Logins:
     """The logins of a day, masked; those from before this project, which have no message, are left out."""
     with _asked(request) as warehouse:
-        rows = _rows(warehouse, "page/logins", day=day, after=after, rows=limit)
+        rows = ask(warehouse, "logins", day=day, after=after, rows=limit)
     return Logins(logins=rows, next=rows[-1]["message_id"] if len(rows) == limit else None)
 
 
@@ -298,10 +296,5 @@ def _asked(request: Request) -> Iterator[psycopg.Connection]:
 
 def _shared(request: Request, field: str, limit: int) -> Shared:
     with _asked(request) as warehouse:
-        [(counted_at,)] = warehouse.execute(statement("page/counted_at")).fetchall()
-        return Shared(counted_at=counted_at, masks=_rows(warehouse, "page/shared", field=field, rows=limit))
-
-
-def _rows(connection: psycopg.Connection, name: str, **values: object) -> list[Any]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement(name), values).fetchall()
+        [counted] = ask(warehouse, "counted_at")
+        return Shared(**counted, masks=ask(warehouse, "shared", field=field, rows=limit))

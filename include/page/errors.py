@@ -5,7 +5,6 @@ A person gets them as a page, a program as a `Problem`, and Prometheus as a line
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from http import HTTPStatus
 
 import psycopg
@@ -19,15 +18,6 @@ from include.failures import SetupError
 from include.page.rendering import HEADERS, render
 from include.page.view import NotThereYet
 from include.warehouse.errors import text_of
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong, in a heading, and what to do about it."""
-
-    status: int
-    title: str
-    advice: str
 
 
 class Problem(BaseModel):
@@ -51,36 +41,40 @@ REFUSED = {
 }
 
 
-def fault_of(error: Exception) -> Fault:
+def problem_of(error: Exception) -> Problem:
     """What to say of an error; of one that nobody expects no more than its type, since its text may quote anything."""
     match error:
         case HTTPException():
             status = HTTPStatus(error.status_code)
             title, advice = REFUSED.get(status, (status.phrase, GO_BACK))
-            return Fault(status, title, advice if error.detail == status.phrase else str(error.detail))
+            return Problem(
+                status=status, title=title, advice=advice if error.detail == status.phrase else str(error.detail)
+            )
         case RequestValidationError():
-            return Fault(HTTPStatus.UNPROCESSABLE_ENTITY, "A parameter is not as it must be", _wrong(error))
+            return Problem(
+                status=HTTPStatus.UNPROCESSABLE_ENTITY, title="A parameter is not as it must be", advice=_wrong(error)
+            )
         case NotThereYet():
-            return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NOTHING_YET, str(error))
+            return Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, title=NOTHING_YET, advice=str(error))
         case SetupError() | ConnectionError() | TimeoutError():
-            return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, str(error))
+            return Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, title=NO_WAREHOUSE, advice=str(error))
         case psycopg.Error():
             slow = isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
             advice = "It did not answer in time. Runs may go on all the same" if slow else text_of(error)
-            return Fault(HTTPStatus.SERVICE_UNAVAILABLE, NO_WAREHOUSE, advice)
+            return Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, title=NO_WAREHOUSE, advice=advice)
     advice = f"It failed with {type(error).__name__}: the log of Airflow's API server says where"
-    return Fault(HTTPStatus.INTERNAL_SERVER_ERROR, "This page has failed", advice)
+    return Problem(status=HTTPStatus.INTERNAL_SERVER_ERROR, title="This page has failed", advice=advice)
 
 
 def answer(request: Request, error: Exception) -> Response:
     """An error in the form of what was asked for."""
-    fault = fault_of(error)
+    problem = problem_of(error)
     path = request.url.path.removeprefix(str(request.scope["root_path"]))
     if path.startswith("/api/"):
-        return JSONResponse(asdict(fault), fault.status, headers=HEADERS)
+        return JSONResponse(problem.model_dump(), problem.status, headers=HEADERS)
     if path == "/metrics":
-        return PlainTextResponse(f"{fault.title}: {fault.advice}\n", fault.status, headers=HEADERS)
-    return render(request, "error.html.jinja", fault.status, fault=fault, is_early=fault.title == NOTHING_YET)
+        return PlainTextResponse(f"{problem.title}: {problem.advice}\n", problem.status, headers=HEADERS)
+    return render(request, "error.html.jinja", problem.status, problem=problem, is_early=isinstance(error, NotThereYet))
 
 
 def add_to(app: FastAPI) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import psycopg
-from psycopg.rows import dict_row
 
 from include.page.links import log_of_batch
-from include.warehouse.statements import statement
+from include.page.reading import ask
 
 NOT_HERE = (
     "No batch has it. It is still on the queue, or in its dead-letter queue; or another consumer took it; or it was "
@@ -63,20 +62,19 @@ def find_message(connection: psycopg.Connection, message_id: UUID) -> Found:
 
 
 def _traces(connection: psycopg.Connection, message_id: UUID) -> Traces:
-    asked = {"message_id": message_id}
     traces = Traces(
-        login=next(iter(_ask(connection, "page/message_login", asked)), None),
-        rejected=next(iter(_ask(connection, "page/message_rejected", asked)), None),
-        refused=_ask(connection, "page/message_refused", asked),
+        login=next(iter(ask(connection, "message_login", message_id=message_id)), None),
+        rejected=next(iter(ask(connection, "message_rejected", message_id=message_id)), None),
+        refused=ask(connection, "message_refused", message_id=message_id),
     )
     known = {row["batch_id"] for row in traces.refused}
     known |= {traces.login["batch_id"]} if traces.login else set()
     known |= {traces.rejected["replayed_in"]} if traces.rejected else set()
     known -= {None}
-    traces.staged = _ask(connection, "page/message_staged", asked | {"batches": sorted(known)})
+    traces.staged = ask(connection, "message_staged", message_id=message_id, batches=sorted(known))
     known |= {row["batch_id"] for row in traces.staged}
     known |= {traces.rejected["batch_id"]} if traces.rejected else set()
-    found = _ask(connection, "page/batches_by_id", {"batches": sorted(known)})
+    found = ask(connection, "batches_by_id", batches=sorted(known))
     traces.batches = {row["batch_id"]: row for row in found}
     return traces
 
@@ -144,8 +142,3 @@ def _sentence_of_rejected(row: Row) -> str:
     if row["can_be_replayed"]:
         return "It was rejected, and its body is kept, sealed: replay_rejected loads it once it is valid"
     return "It was rejected, and its body is not kept" + (" any more" if row["body_bytes"] is None else ": too large")
-
-
-def _ask(connection: psycopg.Connection, name: str, values: Mapping[str, object]) -> list[Row]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement(name), values).fetchall()

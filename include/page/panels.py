@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row, dict_row
+from psycopg.rows import class_row
 
 from include.page.charts import Chart, Range, Series, bars, count_scale, lines, number, time_scale
 from include.page.links import DRAIN, log_of_task
+from include.page.reading import ask
 from include.page.wording import duration
 from include.warehouse.statements import statement
 
@@ -108,7 +109,7 @@ class Table:
 
 def flow_charts(connection: psycopg.Connection, span: Range) -> list[Chart]:
     """What came and what became of it; and how long that took."""
-    rows = _ask(connection, "page/buckets", _bounds(span))
+    rows = ask(connection, "buckets", **_bounds(span))
     names = {
         "inserted": "good",
         "already_there": "known",
@@ -144,7 +145,7 @@ def flow_charts(connection: psycopg.Connection, span: Range) -> list[Chart]:
 
 def depth_chart(connection: psycopg.Connection, span: Range) -> Chart:
     """What runs saw on their queues."""
-    rows = _ask(connection, "page/depths", _bounds(span))
+    rows = ask(connection, "depths", **_bounds(span))
     series = [
         Series(said, style, {row["bucket"]: row[name] for row in rows if row[name] is not None})
         for name, said, style in (("waiting", "waiting", "line"), ("dead_letters", "dead letters", "bad"))
@@ -161,7 +162,7 @@ def depth_chart(connection: psycopg.Connection, span: Range) -> Chart:
 
 def rejects(connection: psycopg.Connection, span: Range) -> Rejects:
     """What was rejected, by rule and by reason."""
-    rows = _ask(connection, "page/rejects", _bounds(span))
+    rows = ask(connection, "rejects", **_bounds(span))
     by_rule: dict[str, Counter[int]] = defaultdict(Counter)
     by_reason: Counter[str] = Counter()
     replayable: Counter[str] = Counter()
@@ -196,7 +197,7 @@ def shared(connection: psycopg.Connection) -> SharedMasks:
     masks = [
         row | {"what": what}
         for what, field in (("device", "device_id"), ("address", "ip"))
-        for row in _ask(connection, "page/shared", {"field": field, "rows": SHARED})
+        for row in ask(connection, "shared", field=field, rows=SHARED)
     ]
     [(counted_at,)] = connection.execute(statement("page/counted_at")).fetchall()
     return SharedMasks(counted_at, masks)
@@ -204,18 +205,13 @@ def shared(connection: psycopg.Connection) -> SharedMasks:
 
 def checks(connection: psycopg.Connection) -> Sequence[Mapping[str, Any]]:
     """The latest result of each data check: `name, passed, found, checked, says, checked_at`."""
-    return _ask(connection, "page/checks", {})
+    return ask(connection, "checks")
 
 
 def tables(connection: psycopg.Connection) -> list[Table]:
     """The tables, with their newest partitions."""
     with connection.cursor(row_factory=class_row(Table)) as cursor:
         return cursor.execute(statement("page/partitions"), {"parts": PARTITIONS}).fetchall()
-
-
-def _ask(connection: psycopg.Connection, name: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        return cursor.execute(statement(name), values).fetchall()
 
 
 def _bounds(span: Range) -> dict[str, object]:

@@ -125,8 +125,9 @@ def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
             (None, 401, "You are not logged in"),
             (airflow.stranger, 403, "who may see the DAG user_logins"),
         ):
-            assert airflow.get(path, person)[0] == status
-            assert says in airflow.get(path, person)[2]
+            answered, kind, text = airflow.get(path, person)
+            assert (answered, says in text) == (status, True)
+            assert kind.startswith("application/json" if "/api/" in path else "text/html")
     for person in (airflow.vera, airflow.ada):
         status, kind, text = airflow.get("/", person)
         assert (status, kind, "Keeping up" in text) == (200, "text/html; charset=utf-8", True)

@@ -156,7 +156,7 @@ def test_from_the_menu_to_the_numbers_and_on_to_the_log(airflow, tab):
     tab.wait_for_url(f"**/airflow{DAG}/runs/{quote(airflow.run_id, safe='')}/tasks/check_run**")
     tab.get_by_text(f"received {MESSAGES}, inserted {good}").first.wait_for()
     tab.go_back()
-    frame_of(tab).get_by_role("link", name="0", exact=True).click()
+    frame_of(tab).get_by_role("link", name="log 0").click()
     tab.wait_for_url("**/tasks/drain_and_mask/mapped/0**")
     tab.get_by_text("received 10, staged 10").first.wait_for()
 

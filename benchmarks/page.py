@@ -16,6 +16,7 @@ from fastapi.testclient import TestClient
 
 from benchmarks.bench import Bench, interleaved
 from benchmarks.figures import Figure, Section, Table, absolute, number
+from benchmarks.overhead import ROUNDS
 from benchmarks.rotation import timed
 from include.batches.shared import count_shared
 from include.batches.totals import add_up_batches
@@ -83,7 +84,7 @@ def section(bench: Bench) -> Section:
     rows = [[RANGES[name], *(number(value) for value in values.values())] for name, values in pages.items()]
     return Section(
         [
-            absolute("the page's data, 24 hours of 100 000 batches", None, day["data, ms"], "ms", at_most=100),
+            absolute("the page's queries, 24 hours of 100 000 batches", None, day["queries, ms"], "ms", at_most=100),
             absolute("the page's size", None, day["size, kB"], "kB", at_most=100),
             absolute("looking up a message among 1 million", None, found, "ms", at_most=20),
             absolute("a scrape of the metrics of 100 000 batches", None, scrapes["after"], "ms", at_most=50),
@@ -179,6 +180,6 @@ def _start_of_a_task(bench: Bench) -> Figure:
     def load(folder: Path) -> float:
         return bench.cpu(TASK.format(folder=str(folder)), "integrate_macros_plugins()") * 1000
 
-    taken = interleaved(bench.size(9, 1), without=partial(load, empty), ours=partial(load, PROJECT / "plugins"))
+    taken = interleaved(bench.size(ROUNDS, 1), without=partial(load, empty), ours=partial(load, PROJECT / "plugins"))
     what = "a task's start with the plugin beyond one without"
     return absolute(what, taken["without"], taken["ours"], "ms", at_most=20, beyond=taken["without"])

@@ -32,7 +32,7 @@ run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVEN
 ui: $(INSTALLED) ## Run Airflow with its UI and the local servers until Ctrl-C
 	@$(BIN)/python -m sandbox ui
 
-seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100 SEED=1; FORMS=1: a login in each form)
+seed: $(INSTALLED) ## Send more sample events to the running local queue, and let make ui drain them (EVENTS=100 SEED=1; FORMS=1: a login in each form)
 	@$(BIN)/python -m sandbox seed --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(if $(FORMS),--forms)
 
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"

@@ -8,7 +8,7 @@ SECONDS ?= 3600
 override SQL := $(value SQL)
 export SQL
 
-.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench check format lock clean
+.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench screenshots check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 14
@@ -72,6 +72,9 @@ soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults 
 
 bench: $(INSTALLED) ## Measure speed and cost, and write docs/performance.md; needs a quiet machine and 16 GB of disk
 	@$(BIN)/python -m benchmarks
+
+screenshots: $(INSTALLED) ## Take the README's pictures of the page anew, light and dark, in a sandbox of its own; needs chromium
+	@$(BIN)/python -m sandbox.screenshots
 
 check: $(INSTALLED) ## Lint, check the format and the types
 	@$(BIN)/ruff check

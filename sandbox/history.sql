@@ -1,13 +1,13 @@
 -- In the tables' own form, as runs would have left it; the parameters are those of write_history. The last run is that of
--- five to ten minutes ago. By day there is more to do than by night; one address sends most of what is rejected.
+-- five to ten minutes ago. By day there is more to do than by night.
 select setseed(0.5);
 
 create temporary table made_up on commit drop as
 select
     *,
-    'scheduled__' || to_char(run_at - interval '5 minutes', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"') as run_id,
+    'scheduled__' || to_char(run_at, 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"') as run_id,
     floor(staged / %(logins_a_reject)s::double precision + random())::integer as rejected,
-    staged_at - interval '3 seconds' - (0.3 + 0.7 * random()) * least(1.6, load * load) * interval '90 seconds' as sent_at
+    staged_at - interval '3 seconds' - (0.3 + 0.7 * random()) * least(1.6, load * load) * interval '40 seconds' as sent_at
 from (
     select *, round(%(logins)s * load * (0.9 + 0.2 * random()))::integer as staged
     from (
@@ -18,7 +18,7 @@ from (
         from generate_series(1, %(batches)s::integer) as batch
         cross join lateral (
             select
-                to_timestamp(floor(date_part('epoch', now()) / 300) * 300 - 300)
+                to_timestamp(floor(date_part('epoch', now()) / 300) * 300)
                 - (%(batches)s - batch + 0.5) * make_interval(days => %(days)s) / %(batches)s as staged_at
         ) as at
     ) as loads

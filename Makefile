@@ -8,7 +8,7 @@ SECONDS ?= 3600
 override SQL := $(value SQL)
 export SQL
 
-.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench check format lock clean
+.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench screenshots check format lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 14
@@ -32,7 +32,7 @@ run: $(INSTALLED) ## Send sample events, run the DAG once, show the result (EVEN
 ui: $(INSTALLED) ## Run Airflow with its UI and the local servers until Ctrl-C
 	@$(BIN)/python -m sandbox ui
 
-seed: $(INSTALLED) ## Send more sample events to the running local queue (EVENTS=100 SEED=1; FORMS=1: a login in each form)
+seed: $(INSTALLED) ## Send more sample events to the running local queue, and let make ui drain them (EVENTS=100 SEED=1; FORMS=1: a login in each form)
 	@$(BIN)/python -m sandbox seed --events $(EVENTS) $(if $(SEED),--seed $(SEED)) $(if $(FORMS),--forms)
 
 env: $(INSTALLED) ## Print a shell's set-up for plain airflow commands: eval "$$(make -s env)"
@@ -72,6 +72,9 @@ soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults 
 
 bench: $(INSTALLED) ## Measure speed and cost, and write docs/performance.md; needs a quiet machine and 16 GB of disk
 	@$(BIN)/python -m benchmarks
+
+screenshots: $(INSTALLED) ## Take the README's pictures of the page anew, light and dark, in a sandbox of its own; needs chromium
+	@$(BIN)/python -m sandbox.screenshots
 
 check: $(INSTALLED) ## Lint, check the format and the types
 	@$(BIN)/ruff check

@@ -22,9 +22,11 @@ from rich.console import Console
 from sandbox import airflow, events, forms, report, servers
 from sandbox.environment import airflow_environment
 from sandbox.own import AWS, DATABASE, KEYS, PROFILES, QUEUE, fault, libpq_environment, unknown
+from sandbox.shared import MAINTENANCE, count_shared_once
 
 HOME = Path(os.environ.get("SANDBOX_HOME", servers.PROJECT / ".sandbox"))  # the tests have one of their own
 OWN = ("AIRFLOW_CONN_", "AIRFLOW_VAR_", "AWS_")
+PAGE = "/plugin/user-logins"
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 console = Console(stderr=True, highlight=False)
@@ -69,19 +71,25 @@ def ui(arguments: argparse.Namespace) -> None:
         if not address.endswith(":8080"):
             console.print("Port 8080 is taken by something else")
         console.print(f"\n  Airflow: [bold]{address}/dags/user_logins[/bold]")
+        console.print(f"  How it goes: [bold]{address}{PAGE}[/bold]")
         more = "" if QUEUE in own else "More sample events, from another terminal: make seed.  "
         console.print(f"  {more}To stop: Ctrl-C\n")
         stack.callback(console.print, "Stopping …")
+        if DATABASE not in own and count_shared_once(local, address):
+            console.print(f"Triggered {MAINTENANCE}, which counts who shares devices and addresses")
         signal.pause()
 
 
 def seed(arguments: argparse.Namespace) -> None:
-    """Send more sample events to the running local queue."""
+    """Send more sample events to the running local queue, and let the Airflow of `ui` drain them."""
     if queue := _own().get(QUEUE):
         sys.exit(f"Nothing is sent: .env names a queue of your own, {queue}; sample events go to the local one only")
     if not servers.running(HOME):
         sys.exit('The local servers are not running; start them with make ui, or eval "$(make -s env)"')
     _send(servers.start(HOME), arguments)
+    found = airflow.running(HOME)
+    if found and found.is_started():
+        _let_them_be_drained(found.address)
 
 
 def env(arguments: argparse.Namespace) -> None:
@@ -199,6 +207,16 @@ def _send(local: servers.Servers, arguments: argparse.Namespace) -> None:
     if arguments.forms:
         with _step("Sending a login in each form that is known, and what is none"):
             events.send(local.client(), local.queue_url, forms.forms())
+
+
+def _let_them_be_drained(address: str) -> None:
+    """Trigger the DAG in the Airflow that runs; where that cannot be, its schedule does it."""
+    try:
+        is_triggered = airflow.trigger(address, "user_logins")
+    except OSError:
+        is_triggered = False
+    said = "Triggered user_logins" if is_triggered else "user_logins takes them within five minutes"
+    console.print(f"{said}: {address}{PAGE}")
 
 
 @contextmanager

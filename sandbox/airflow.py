@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from importlib.metadata import version
 from pathlib import Path
 
@@ -196,6 +198,25 @@ def _end(process: psutil.Process) -> None:
             with suppress(psutil.NoSuchProcess):
                 survivor.kill()
         psutil.wait_procs(alive, timeout=5)
+
+
+def trigger(address: str, dag_id: str) -> bool:
+    """Trigger a run of a DAG in an Airflow where everybody is admin; False where it does not know the DAG yet.
+
+    OSError where it does not answer.
+    """
+    request = urllib.request.Request(
+        f"{address}/api/v2/dags/{dag_id}/dagRuns",
+        data=b'{"logical_date": null}',
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30):
+            return True
+    except urllib.error.HTTPError as error:
+        if error.code == HTTPStatus.NOT_FOUND:
+            return False
+        raise
 
 
 def _answers(url: str) -> bool:

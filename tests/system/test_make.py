@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sandbox import servers
+
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
 RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
@@ -106,7 +108,12 @@ def test_the_ui_runs_what_is_triggered_and_ctrl_c_leaves_no_process(home):
             assert ui.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.5)
+        assert f"How it goes: {address[1]}/plugin/user-logins" in log.read_text()
         wait_for_success(f"{address[1]}/api/v2/dags/user_logins/dagRuns")
+        wait_for_shared_devices(home)
+        assert "Triggered maintain_user_logins" in log.read_text()
+        said = shell(home, "make seed EVENTS=10").stderr
+        assert f"Triggered user_logins: {address[1]}/plugin/user-logins" in said.replace("\n", "")
         listening = {
             connection.laddr.ip
             for process in processes_of(home.parent)
@@ -142,6 +149,15 @@ def wait_for_success(runs):
             return
         time.sleep(1)
     raise AssertionError(states)
+
+
+def wait_for_shared_devices(home):
+    """Wait until the maintenance has counted who shares devices, in a warehouse that was empty."""
+    deadline = time.monotonic() + 120
+    with servers.start(home).connect() as warehouse:
+        while not warehouse.execute("select users from login_etl.shared_devices").fetchall():
+            assert time.monotonic() < deadline
+            time.sleep(1)
 
 
 def ask(url, body=None):

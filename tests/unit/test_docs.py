@@ -43,6 +43,12 @@ def test_every_link_leads_somewhere(path):
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_picture_is_there_and_small(path):
+    for picture in re.findall(r'(?:src|srcset)="([^"]+)"', path.read_text()):
+        assert (path.parent / picture).stat().st_size < 150_000
+
+
 def test_the_readme_is_short():
     assert len((PROJECT / "README.md").read_text().splitlines()) <= 120
 

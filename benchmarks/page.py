@@ -128,7 +128,9 @@ def _page(warehouse: psycopg.Connection, name: str, rounds: int) -> dict[str, fl
         look(warehouse, name)
         return Timed.seconds
 
-    app = build(require_access=lambda: None, open_warehouse=warehouse_connection, mounted_at="/user-logins")
+    app = build(
+        require_access=lambda: None, open_warehouse=warehouse_connection, metrics_secret=str, mounted_at="/user-logins"
+    )
     warehouse.cursor_factory = Timed
     with TestClient(app) as browser:
         answer = browser.get(f"/?range={name}")

@@ -23,7 +23,8 @@ from include.privacy.masking import read_keyring
 from sandbox import servers as sandbox_servers
 from sandbox.airflow import migrate_metadata
 from sandbox.environment import airflow_environment
-from sandbox.servers import RIGHTS, free_port
+from sandbox.servers import free_port
+from tests.support.warehouses import make_empty
 
 pytest_plugins = ["tests.support.fixtures"]
 LOCAL_SETTINGS = Path(__file__).parent / "support" / "airflow_local_settings.py"
@@ -49,11 +50,7 @@ def local(tmp_path_factory):
 @pytest.fixture
 def empty_warehouse(local):
     """A warehouse database with nothing in it but the rights that the pipeline's role needs."""
-    with local.connect("postgres") as connection:
-        connection.execute("drop database if exists warehouse with (force)")
-        connection.execute("create database warehouse")
-    with local.connect() as connection:
-        connection.execute(RIGHTS.read_bytes())
+    make_empty(local)
     return local
 
 

@@ -14,11 +14,11 @@ from include.events.message import Message, Origin, Run
 from include.privacy.masking import read_keyring
 from include.warehouse.setup import prepare_warehouse
 from sandbox.events import send
-from sandbox.servers import RIGHTS
 from tests.support.fixtures import TENS
 from tests.support.merging import merge
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
 from tests.support.schema import SCHEMA
+from tests.support.warehouses import make_empty
 from tests.support.worker import Conversation, exit_code, replay_all, run, run_in_small_chunks
 
 # What leaves a trace on a server. A kill at any other point is the same as one at the next or the last of these; the
@@ -148,13 +148,6 @@ def prepare():
 
 
 def test_a_set_up_killed_anywhere_is_finished_by_the_next_one(local, empty_warehouse, proxies, connected, subtests):
-    def forget_all():
-        with local.connect("postgres") as postgres:
-            postgres.execute("drop database if exists warehouse with (force)")
-            postgres.execute("create database warehouse")
-        with local.connect() as owner:
-            owner.execute(RIGHTS.read_bytes())
-
     def schema():
         with local.connect() as owner:
             return owner.execute(SCHEMA).fetchall()
@@ -167,7 +160,7 @@ def test_a_set_up_killed_anywhere_is_finished_by_the_next_one(local, empty_wareh
 
     for _, point, done in kill_points:
         with subtests.test(point=name(point, done)):
-            forget_all()
+            make_empty(local)
             proxies.let(Conversation(kill_at=point, done=done))
             assert exit_code(proxies.environment, prepare) == -9
             prepare()

@@ -3,7 +3,6 @@
 import json
 import time
 import urllib.error
-import urllib.request
 from contextlib import suppress
 from urllib.parse import quote
 
@@ -12,9 +11,11 @@ from axe_playwright_python.sync_playwright import Axe
 
 from sandbox.airflow import components
 from sandbox.people import Person, with_users
-from sandbox.servers import RIGHTS, free_port
+from sandbox.servers import free_port
+from tests.support.asking import ask
 from tests.support.chromium import chromium, tab_of
 from tests.support.queues import MESSAGES, send_events
+from tests.support.warehouses import make_empty
 
 PASSWORD = "a password of these tests"
 NAMES = ("ada", "vera", "stranger")
@@ -46,24 +47,14 @@ class Airflow:
 
     def get(self, path, person=None):
         """Status, type and text of what somebody gets; nobody in particular without a person."""
-        headers = {"Authorization": f"Bearer {person.token()}"} if person else {}
-        request = urllib.request.Request(self.page + path, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return answer.status, answer.headers["content-type"], answer.read().decode()
-        except urllib.error.HTTPError as error:
-            return error.code, error.headers["content-type"], error.read().decode()
+        return ask(self.page + path, person)
 
 
 @pytest.fixture(scope="module")
 def airflow(local, airflow_home):
     port = free_port()
     address = f"http://127.0.0.1:{port}/airflow"
-    with local.connect("postgres") as connection:
-        connection.execute("drop database if exists warehouse with (force)")
-        connection.execute("create database warehouse")
-    with local.connect() as connection:
-        connection.execute(RIGHTS.read_bytes())
+    make_empty(local)
     client = local.client()
     queue = client.create_queue(QueueName="page")["QueueUrl"]
     send_events(client, queue, "user")

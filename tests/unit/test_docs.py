@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from include.page.verdicts import STATES
+
 PROJECT = Path(__file__).parents[2]
 DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
 POSTGRES = "canceling statement due to lock timeout"  # says Postgres, not we
@@ -81,3 +83,8 @@ def test_the_sentences_in_the_runbook_are_those_of_the_code():
     for quote in quoted:
         for piece in filter(None, (piece.strip() for piece in quote.split("…"))):
             assert piece in code or piece == POSTGRES, quote
+
+
+def test_the_states_in_the_manual_of_the_page_are_those_of_the_code():
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \|", (PROJECT / "docs" / "page.md").read_text(), re.MULTILINE)
+    assert rows == [(state.name, state.tone) for state in STATES]

@@ -64,8 +64,8 @@ logs: ## Follow its logs
 smoke: ## Start a system of its own, crash it in the middle of a load, compare the table, remove it (CELERY=1)
 	@$(PYTHON) -m deploy.compose.smoke $(if $(CELERY),--celery)
 
-test: $(INSTALLED) ## Run every test, in two processes
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+test: $(INSTALLED) ## Run every test, in three processes
+	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults for an hour (SECONDS=3600)
 	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_rotation.py test_vault.py test_soak.py)

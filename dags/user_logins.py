@@ -11,7 +11,7 @@ nothing is lost, and nothing is there twice, whatever is retried. Where there is
 * **Dead letters**: `source: dead_letter_queue` drains the queue's dead-letter queue by the same rules.
 * **Bad messages** are in `login_etl.rejected_messages`, sealed; `replay_rejected` parses them again.
 * **`check_run` failed**: what can be loaded is loaded. Rows that the table refuses wait until it takes them.
-* **How it goes** is on the page [User logins](plugin/user-logins) below Browse; counts are in the view
+* **How it goes** is on the page [User logins](user-logins/) below Browse; counts are in the view
   `login_etl.history`, the log of `check_run` and the asset's events.
 
 Needs the connections `aws_sqs`, `warehouse` and `pii_masking`, and the variable with the queue's URL,

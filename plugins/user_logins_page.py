@@ -20,6 +20,7 @@ def build():
 
     return app.build(
         require_access=requires_access_dag("GET", param_dag_id="user_logins"),
+        require_edit=requires_access_dag("PUT", param_dag_id="user_logins"),
         open_warehouse=warehouse_connection,
         metrics_secret=metrics_secret,
         mounted_at=MOUNTED_AT,

@@ -5,7 +5,7 @@ import logging
 import psycopg
 from tabulate import tabulate
 
-from include.batches.reconciliation import ENOUGH_MESSAGES
+from include.events.message import ENOUGH_MESSAGES
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
 

@@ -13,11 +13,9 @@ from tabulate import tabulate
 
 from include.batches import counts
 from include.batches.counts import EQUATIONS, in_words
-from include.events.message import Run, Source
+from include.events.message import ENOUGH_MESSAGES, Run, Source
 from include.warehouse.statements import statement
 from include.warehouse.transactions import transaction
-
-ENOUGH_MESSAGES = 20  # for their percentage to tell a producer that has changed from a single bad message
 
 log = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 QueueSource = Literal["queue", "dead_letter_queue"]  # the queue that a run drains: its param `source`
 Source = QueueSource | Literal["rejected_messages"]  # where a batch's messages are from
+ENOUGH_MESSAGES = 20  # for a percentage of them to tell a producer that has changed from a single bad message
 # By name: DataType, and StringValue or, in base64, BinaryValue, as SQS sends them.
 Attributes = Mapping[str, Mapping[str, str]]
 

@@ -34,7 +34,7 @@ FIRST = UUID(int=0)
 
 PROBLEMS = {
     HTTPStatus.UNAUTHORIZED: "Without a session or a token of Airflow's",
-    HTTPStatus.FORBIDDEN: "For who may not see the DAG user_logins",
+    HTTPStatus.FORBIDDEN: "For who may not see the DAG user_logins; of its logins, for who may not edit it",
     HTTPStatus.UNPROCESSABLE_ENTITY: "For a parameter that is not as described",
     HTTPStatus.SERVICE_UNAVAILABLE: "Where the warehouse cannot be asked, or is not set up yet",
 }
@@ -45,11 +45,16 @@ def _keep_nowhere(response: Response) -> None:
     response.headers.update(HEADERS)
 
 
-router = APIRouter(
-    prefix=PREFIX,
-    dependencies=[Depends(_keep_nowhere)],
-    responses={int(status): {"model": Problem, "description": says} for status, says in PROBLEMS.items()},
-)
+def _router() -> APIRouter:
+    return APIRouter(
+        prefix=PREFIX,
+        dependencies=[Depends(_keep_nowhere)],
+        responses={int(status): {"model": Problem, "description": says} for status, says in PROBLEMS.items()},
+    )
+
+
+router = _router()  # for whoever may see the page
+of_users = _router()  # for fewer: it has user ids
 
 
 def _day(text: object) -> object:
@@ -72,6 +77,7 @@ class Said(BaseModel):
     sentence: str
     next_step: str
     dag_id: str
+    stops_flow: bool
 
 
 class Summary(BaseModel):
@@ -82,10 +88,14 @@ class Summary(BaseModel):
 
 
 class Health(BaseModel):
-    """`alive`: this answer came, and the warehouse answers. `keeping_up`: nothing is wrong with the pipeline."""
+    """`alive`: this answer came, and the warehouse answers. `keeping_up`: logins arrive as they should.
+
+    `all_well`: nothing else is wrong, either. `state` and `sentence` are the most urgent verdict's.
+    """
 
     alive: Literal[True] = True
     keeping_up: bool
+    all_well: bool
     state: str
     sentence: str
     as_of: datetime
@@ -205,11 +215,12 @@ def health(request: Request) -> Health:
     """200 where the warehouse answers, whether the pipeline keeps up or not; 503 where it does not answer."""
     with _asked(request) as warehouse:
         situation = read_situation(warehouse)
-    worst = verdicts(situation)[0]
+    said = verdicts(situation)
     return Health(
-        keeping_up=worst.tone not in ("warning", "bad"),
-        state=worst.name,
-        sentence=worst.sentence,
+        keeping_up=not any(each.stops_flow for each in said),
+        all_well=all(each.tone in ("good", "note") and each.name != "nothing_yet" for each in said),
+        state=said[0].name,
+        sentence=said[0].sentence,
         as_of=situation.now,
     )
 
@@ -222,8 +233,8 @@ def batches(
 ) -> Batches:
     """Batches with their counts, the newest first."""
     with _asked(request) as warehouse:
-        rows = ask(warehouse, "batches", before=before, rows=limit)
-    return Batches(batches=rows, next=rows[-1]["batch_id"] if len(rows) == limit else None)
+        rows, more = _page(ask(warehouse, "batches", before=before, rows=limit + 1), limit)
+    return Batches(batches=rows, next=rows[-1]["batch_id"] if more else None)
 
 
 @router.get("/rejects")
@@ -265,7 +276,7 @@ def message(request: Request, message_id: Annotated[UUID, Path(description="SQS 
     return MessageTrace.model_validate(asdict(found))
 
 
-@router.get("/logins/{day}")
+@of_users.get("/logins/{day}")
 def logins(
     request: Request,
     day: Day,
@@ -274,8 +285,8 @@ def logins(
 ) -> Logins:
     """The logins of a day, masked; those from before this project, which have no message, are left out."""
     with _asked(request) as warehouse:
-        rows = ask(warehouse, "logins", day=day, after=after, rows=limit)
-    return Logins(logins=rows, next=rows[-1]["message_id"] if len(rows) == limit else None)
+        rows, more = _page(ask(warehouse, "logins", day=day, after=after, rows=limit + 1), limit)
+    return Logins(logins=rows, next=rows[-1]["message_id"] if more else None)
 
 
 @router.get("/openapi.json", include_in_schema=False)
@@ -292,6 +303,11 @@ def _asked(request: Request) -> Iterator[psycopg.Connection]:
         check_tables(warehouse)
         with reading(warehouse):
             yield warehouse
+
+
+def _page(rows: list[Any], limit: int) -> tuple[list[Any], bool]:
+    """The rows of a page, and whether there are more behind it: one more was asked for."""
+    return rows[:limit], len(rows) > limit
 
 
 def _shared(request: Request, field: str, limit: int) -> Shared:

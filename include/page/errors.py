@@ -5,6 +5,7 @@ A person gets them as a page, a program as a `Problem`, and Prometheus as a line
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 
 import psycopg
@@ -19,6 +20,8 @@ from include.page.rendering import HEADERS, render
 from include.page.view import NotThereYet
 from include.warehouse.errors import text_of
 
+log = logging.getLogger(__name__)
+
 
 class Problem(BaseModel):
     """An error, of whichever kind: its HTTP status, what is wrong, and what to do about it."""
@@ -32,10 +35,10 @@ NO_WAREHOUSE = "The warehouse cannot be asked"
 NOTHING_YET = "Nothing to see yet"
 GO_BACK = "Go back to the beginning"
 REFUSED = {
-    HTTPStatus.UNAUTHORIZED: ("You are not logged in", "Log in to Airflow, or send a token of it"),
+    HTTPStatus.UNAUTHORIZED: ("You are not logged in", "Log in to Airflow again; a program sends a token of it"),
     HTTPStatus.FORBIDDEN: (
         "This page is for who may see the DAG user_logins",
-        "Ask an admin of Airflow for a role that can read that DAG",
+        "Ask an admin of Airflow for a role that can read that DAG; or, for its logins, edit it",
     ),
     HTTPStatus.NOT_FOUND: ("There is no such page", GO_BACK),
 }
@@ -47,9 +50,9 @@ def problem_of(error: Exception) -> Problem:
         case HTTPException():
             status = HTTPStatus(error.status_code)
             title, advice = REFUSED.get(status, (status.phrase, GO_BACK))
-            return Problem(
-                status=status, title=title, advice=advice if error.detail == status.phrase else str(error.detail)
-            )
+            # What Airflow says of a token is nobody's concern; of what is not found, we say where it may be.
+            is_ours = status == HTTPStatus.NOT_FOUND and error.detail != status.phrase
+            return Problem(status=status, title=title, advice=str(error.detail) if is_ours else advice)
         case RequestValidationError():
             return Problem(
                 status=HTTPStatus.UNPROCESSABLE_ENTITY, title="A parameter is not as it must be", advice=_wrong(error)
@@ -57,7 +60,11 @@ def problem_of(error: Exception) -> Problem:
         case NotThereYet():
             return Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, title=NOTHING_YET, advice=str(error))
         case SetupError() | ConnectionError() | TimeoutError():
-            return Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, title=NO_WAREHOUSE, advice=str(error))
+            advice = str(error)
+            if isinstance(error, ConnectionError):  # its text names the server
+                log.warning("the page has no warehouse: %s", error)
+                advice = "It does not answer: the log of Airflow's API server says why"
+            return Problem(status=HTTPStatus.SERVICE_UNAVAILABLE, title=NO_WAREHOUSE, advice=advice)
         case psycopg.Error():
             slow = isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
             advice = "It did not answer in time. Runs may go on all the same" if slow else text_of(error)
@@ -86,4 +93,6 @@ def add_to(app: FastAPI) -> None:
 
 def _wrong(error: RequestValidationError) -> str:
     """Each parameter, and what is wrong with it; not what was given, which may be anything."""
-    return "; ".join(f"{each['loc'][-1]}: {each['msg']}" for each in error.errors())
+    return "; ".join(
+        f"{each['loc'][-1]}: {'no UUID' if each['type'] == 'uuid_parsing' else each['msg']}" for each in error.errors()
+    )

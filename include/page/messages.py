@@ -53,7 +53,7 @@ class Traces:
 
 
 def find_message(connection: psycopg.Connection, message_id: UUID) -> Found:
-    """Look it up by keys, in the transaction that is open; a few milliseconds, however much is stored."""
+    """Look it up by keys, in the transaction that is open; what waits for its merge is looked through."""
     traces = _traces(connection, message_id)
     steps = [*_of_rejected(traces), *_of_copies(traces), *_of_refused(traces)]
     # What has no time comes last: it is how things are now.
@@ -129,8 +129,11 @@ def _sentence(traces: Traces) -> str:
     if traces.login:
         what = "It was erased: a row without user and masks" if traces.login["is_erased"] else "It is in user_logins"
         return f"{what}, under create_date {traces.login['create_date']}"
-    if traces.refused or any(batch["refusal"] for batch in traces.batches.values()):
+    staged_in = [traces.batches[row["batch_id"]] for row in traces.staged if row["batch_id"] in traces.batches]
+    if traces.refused or any(batch["refusal"] for batch in staged_in):
         return "It waits in staging, because user_logins refuses it: each run tries it again"
+    if any(batch["merged_at"] for batch in staged_in):
+        return "Its row is not in user_logins any more: somebody deleted it, and a rebuild brings it back"
     if traces.staged:
         return "It waits in staging for the merge"
     return _sentence_of_rejected(traces.rejected) if traces.rejected else NOT_HERE

@@ -1,21 +1,17 @@
-"""What a browser asks for: the page, a message, and the files that they are dressed with."""
+"""What a browser asks for: the page, and a message."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from pathlib import Path
 from uuid import UUID
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import FileResponse, Response
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from include.page.messages import find_message
 from include.page.reading import reading
-from include.page.rendering import HEADERS, render
+from include.page.rendering import render
 from include.page.view import check_tables, look
-
-FOLDER = Path(__file__).parent / "static"
-STATIC = {"page.css": "text/css", "page.js": "text/javascript"}
 
 router = APIRouter(include_in_schema=False)
 
@@ -41,12 +37,3 @@ def message(request: Request, id: str = "") -> Response:  # noqa: A002 - its nam
         with reading(warehouse):
             found = find_message(warehouse, message_id)
     return render(request, "message.html.jinja", asked=str(message_id), found=found)
-
-
-@router.get("/static/{name}")
-def static(name: str) -> Response:
-    """A file of ours. A mounted folder would be open to everybody."""
-    if name not in STATIC:
-        raise HTTPException(HTTPStatus.NOT_FOUND)
-    headers = HEADERS | {"Cache-Control": "private, no-cache"}  # asked for again, and answered with 304
-    return FileResponse(FOLDER / name, media_type=STATIC[name], headers=headers)

@@ -48,7 +48,9 @@ class Run:
 
     @property
     def log(self) -> str:
-        """Where the log is that says most of the run: its sums, or why its rows wait."""
+        """Where the log is that says most of the run: its sums, or why there are none."""
+        if not self.batches and self.waiting is None and not self.rebuilds:
+            return log_of_task(self.dag_id, self.run_id, "check_setup")
         return log_of_task(self.dag_id, self.run_id, "merge_user_logins" if self.unmerged else "check_run")
 
     @property
@@ -64,9 +66,9 @@ class Run:
         if self.rebuilds:
             return f"rebuilt {self.rebuilt:,} rows" if self.rebuilt else "rebuilt nothing"
         if not self.batches:
-            return "nothing came"
+            return {None: "did not see its queue", 0: "nothing came"}.get(self.waiting, "took nothing")
         if self.unmerged:
-            return f"{self.unmerged} batches not merged"
+            return "not all merged"
         if self.refused:
             return "rows are refused"
         return "all loaded" if not self.not_deleted else "all loaded, some come again"

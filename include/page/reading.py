@@ -17,7 +17,7 @@ MILLISECONDS = 1_500  # for a statement; beyond, whoever looks at the page is to
 
 @contextmanager
 def reading(connection: psycopg.Connection, *, milliseconds: int = MILLISECONDS) -> Iterator[psycopg.Connection]:
-    """A read-only transaction whose statements end after so many milliseconds: psycopg's QueryCanceled then.
+    """A read-only transaction whose statements end after so many milliseconds: psycopg's QueryCanceled then. In UTC.
 
     The connection must be in autocommit mode.
     """

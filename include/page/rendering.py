@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -13,20 +15,28 @@ from jinja2 import Environment, FileSystemLoader
 from include.page import charts, links
 from include.page.wording import ago, duration, moment
 
-# Nothing but our own files is loaded, and only Airflow may show the page in a frame.
+FOLDER = Path(__file__).parent / "templates"
+# Within the page, so that nothing has to be loaded: also not the look of an error, for who may load nothing.
+CSS, JS = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+
+
+def _source(text: str) -> str:
+    """What a Content-Security-Policy has of an element that may be in a page: the hash of its text."""
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+# Nothing but our own style and script counts, and only Airflow may show the page in a frame.
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src data:; "
+        f"default-src 'none'; style-src {_source(CSS)}; script-src {_source(JS)}; connect-src 'self'; img-src data:; "
         "form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
     ),
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True
-)
-TEMPLATES.globals.update(charts=charts, links=links, duration=duration, moment=moment, ago=ago)
+TEMPLATES = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+TEMPLATES.globals.update(css=CSS, js=JS, charts=charts, links=links, duration=duration, moment=moment, ago=ago)
 
 
 def render(request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
 
 from include.page.metrics import CONTENT_TYPE, authorised, exposition
 from include.page.view import check_tables
@@ -18,11 +18,13 @@ def metrics(request: Request) -> Response:
     """The metrics; 404 where no secret is defined, 401 for another one."""
     secret = request.app.state.metrics_secret()
     if not secret:
-        raise HTTPException(
-            HTTPStatus.NOT_FOUND, "Define the connection user_logins_metrics: its password is the secret"
-        )
+        return _refused(HTTPStatus.NOT_FOUND, "Define the connection user_logins_metrics: its password is the secret")
     if not authorised(request.headers.get("authorization"), secret):
-        raise HTTPException(HTTPStatus.UNAUTHORIZED, "Send the password of user_logins_metrics as a bearer token")
-    with request.app.state.asking() as warehouse:
+        return _refused(HTTPStatus.UNAUTHORIZED, "Send the password of user_logins_metrics as a bearer token")
+    with request.app.state.scraping() as warehouse:
         check_tables(warehouse)
         return Response(exposition(warehouse), media_type=CONTENT_TYPE)
+
+
+def _refused(status: HTTPStatus, advice: str) -> Response:
+    return PlainTextResponse(f"{advice}\n", status, headers={"WWW-Authenticate": "Bearer"})

@@ -15,10 +15,10 @@ BEHIND = timedelta(minutes=15)  # three intervals of the schedule: a run of five
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """The pipeline as the warehouse knows it, over all its queues.
+    """The pipeline as the warehouse knows it, over all its queues; where one DAG is worst, its id.
 
     Counts of messages on queues are those that the last runs saw; None is what SQS did not tell them. Times are None
-    where there is no such event. `lag` is in seconds, from sent to merged, the worst of what was merged last.
+    where there is no such event. `lag` is in seconds, from sent to merged, the longest of what was merged last.
     """
 
     now: datetime
@@ -28,11 +28,17 @@ class Situation:
     last_run_at: datetime | None = None
     last_staged_at: datetime | None = None
     last_merged_at: datetime | None = None
+    silent_dag: str | None = None
+    silent_since: datetime | None = None  # the last sign of the DAG that was heard of least lately
+    blind_dag: str | None = None
+    blind_since: datetime | None = None  # its last run did not see its queue
+    stalled_dag: str | None = None
+    stalled_since: datetime | None = None  # messages wait, and it has taken none since
+    stalled_messages: int | None = None
     waiting: int | None = None
     in_flight: int | None = None
     dead_letters: int | None = None
     left_waiting: int | None = None  # what the last run saw, and did not take
-    blind_since: datetime | None = None  # a run that did not see its queue, and that is the last of its DAG
     inserted_today: int = 0
     rejected_today: int = 0
     received_today: int = 0
@@ -42,12 +48,16 @@ class Situation:
     not_deleted_in_hour: int = 0
     unbalanced_batch: int | None = None
     lag: float | None = None
+    behind_dag: str | None = None
+    behind_by: float | None = None  # seconds
     behind_since: datetime | None = None
+    behind_messages: int | None = None
     unmerged: int = 0
-    unmerged_since: datetime | None = None
     oldest_unmerged: datetime | None = None  # sent
     stuck_batch: int | None = None
     stuck_since: datetime | None = None
+    refusing_batch: int | None = None
+    refusing_since: datetime | None = None
     refusal: str | None = None
     refused: int = 0
     refused_reason: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Literal
 
+from include.events.message import ENOUGH_MESSAGES
 from include.page.situation import BEHIND, Situation
 from include.page.wording import ago, duration, moment
 
@@ -14,8 +15,9 @@ Tone = Literal["good", "note", "warning", "bad"]
 
 SILENT = timedelta(minutes=15)  # three intervals of the schedule
 STUCK = timedelta(minutes=15)
-ENOUGH_MESSAGES = 20  # as in a run's own check: of fewer, a percentage says nothing
+STALLED = timedelta(minutes=15)
 MANY_REJECTED = 0.5
+DRAINS = "user_logins"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class State:
     holds: Callable[[Situation], bool]
     says: Callable[[Situation], str]
     next_step: str
-    dag_id: str = "user_logins"
+    dag_id: Callable[[Situation], str | None] = lambda _: DRAINS
     stops_flow: bool = False  # where it holds, logins do not arrive as they should
 
 
@@ -40,12 +42,20 @@ class Verdict:
     sentence: str
     next_step: str
     dag_id: str
+    stops_flow: bool
 
 
 def verdicts(situation: Situation) -> list[Verdict]:
     """All that is to be said, the most urgent first; never nothing."""
     return [
-        Verdict(state.name, state.tone, state.says(situation), state.next_step, state.dag_id)
+        Verdict(
+            state.name,
+            state.tone,
+            state.says(situation),
+            state.next_step,
+            state.dag_id(situation) or DRAINS,
+            state.stops_flow,
+        )
         for state in _holding(situation)
     ]
 
@@ -58,24 +68,32 @@ def _holding(situation: Situation) -> list[State]:
     return wrong if any(state.stops_flow for state in wrong) else [*wrong, well[0]]
 
 
-def _is_silent(now: Situation) -> bool:
-    return now.last_sign_at is not None and ago(now.last_sign_at, now.now) > SILENT
+def _for_longer(since: datetime | None, than: timedelta, now: Situation) -> bool:
+    return since is not None and ago(since, now.now) > than
 
 
-def _is_stuck(now: Situation) -> bool:
-    return now.stuck_since is not None and ago(now.stuck_since, now.now) > STUCK
+def _silent_since(now: Situation) -> datetime | None:
+    """Without a run that looked at a queue, what else was heard of the pipeline counts."""
+    return now.silent_since or now.last_sign_at
 
 
 def _is_rejecting(now: Situation) -> bool:
-    return now.received_in_hour >= ENOUGH_MESSAGES and now.rejected_in_hour > MANY_REJECTED * now.received_in_hour
-
-
-def _is_behind(now: Situation) -> bool:
-    return bool(now.left_waiting) and now.lag is not None and now.lag > BEHIND.total_seconds()
+    many = now.rejected_in_hour > MANY_REJECTED * now.received_in_hour
+    return many and now.received_in_hour >= ENOUGH_MESSAGES
 
 
 def _since(when: date | None, now: Situation) -> str:
     return moment(when, now.now) if isinstance(when, datetime) else str(when)
+
+
+def _of(dag_id: str | None) -> str:
+    """Which DAG, where it is not the one that people expect."""
+    return f" by {dag_id}" if dag_id and dag_id != DRAINS else ""
+
+
+def _number(count: int | None, thing: str) -> str:
+    """How many things: `1 message`, `2 messages`."""
+    return f"{count:,} {thing}" + ("" if count == 1 else "s")
 
 
 STATES = (
@@ -99,7 +117,8 @@ STATES = (
         "bad",
         lambda now: now.refusal is not None,
         lambda now: (
-            f"Stuck since {_since(now.stuck_since, now)}: the merge refuses batch {now.stuck_batch}, {now.refusal}"
+            f"Stuck since {_since(now.refusing_since, now)}: the merge refuses batch {now.refusing_batch}, "
+            f"{now.refusal}"
         ),
         "Fix what user_logins refuses: the next run loads the batch",
         stops_flow=True,
@@ -107,7 +126,7 @@ STATES = (
     State(
         "stuck",
         "bad",
-        lambda now: now.refusal is None and _is_stuck(now),
+        lambda now: _for_longer(now.stuck_since, STUCK, now),
         lambda now: f"Stuck since {_since(now.stuck_since, now)}: batch {now.stuck_batch} is staged and not merged",
         "Read the end of the log of merge_user_logins, or of check_setup where no run gets that far",
         stops_flow=True,
@@ -115,20 +134,34 @@ STATES = (
     State(
         "silent",
         "bad",
-        _is_silent,
+        lambda now: _for_longer(_silent_since(now), SILENT, now),
         lambda now: (
-            f"Nothing has run since {_since(now.last_sign_at, now)}, "
-            f"for {duration(ago(now.last_sign_at or now.now, now.now).total_seconds())}"
+            f"Nothing has run{_of(now.silent_dag)} since {_since(_silent_since(now), now)}, "
+            f"for {duration(ago(_silent_since(now) or now.now, now.now).total_seconds())}"
         ),
         "See whether the DAG is paused, whether the scheduler runs, and whether a run hangs or fails at once",
+        dag_id=lambda now: now.silent_dag,
         stops_flow=True,
     ),
     State(
         "blind",
         "bad",
         lambda now: now.blind_since is not None,
-        lambda now: f"The last run, at {_since(now.blind_since, now)}, did not see its queue",
+        lambda now: f"The last run{_of(now.blind_dag)}, at {_since(now.blind_since, now)}, did not see its queue",
         "Read the end of the log of its check_setup",
+        dag_id=lambda now: now.blind_dag,
+        stops_flow=True,
+    ),
+    State(
+        "stalled",
+        "bad",
+        lambda now: _for_longer(now.stalled_since, STALLED, now),
+        lambda now: (
+            f"No message has been taken{_of(now.stalled_dag)} since {_since(now.stalled_since, now)}, while runs see "
+            f"{_number(now.stalled_messages, 'message')} on the queue"
+        ),
+        "Read the end of the log of plan_drain and drain_and_mask; of a FIFO queue, see who holds its message groups",
+        dag_id=lambda now: now.stalled_dag,
         stops_flow=True,
     ),
     State(
@@ -145,15 +178,15 @@ STATES = (
         "check_failed",
         "bad",
         lambda now: now.failed_checks is not None,
-        lambda now: f"A check of the data fails since {_since(now.checked_at, now)} or earlier: {now.failed_checks}",
+        lambda now: f"A check of the data has failed, at {_since(now.checked_at, now)}: {now.failed_checks}",
         "Follow the section “A check failed” of docs/runbook.md; loading goes on",
-        dag_id="check_user_logins",
+        dag_id=lambda _: "check_user_logins",
     ),
     State(
         "dead_letters",
         "warning",
         lambda now: bool(now.dead_letters),
-        lambda now: f"{now.dead_letters:,} messages are in the dead-letter queue",
+        lambda now: f"The dead-letter queue has {_number(now.dead_letters, 'message')}",
         "Fix what kept them from being landed, then trigger user_logins with source: dead_letter_queue",
     ),
     State(
@@ -161,7 +194,7 @@ STATES = (
         "warning",
         lambda now: now.refused > 0,
         lambda now: (
-            f"{now.refused:,} rows wait since {_since(now.refused_since, now)}, because user_logins refuses them, "
+            f"user_logins refuses {_number(now.refused, 'row')}, staged since {_since(now.refused_since, now)}, "
             f"most for {now.refused_reason}"
         ),
         "Fix the table, or the rows in staging: the next run loads them",
@@ -169,19 +202,23 @@ STATES = (
     State(
         "behind",
         "warning",
-        _is_behind,
+        lambda now: now.behind_by is not None,
         lambda now: (
-            f"Behind by {duration(now.lag or 0)} since {_since(now.behind_since, now)}, "
-            f"with {now.left_waiting:,} messages left on the queue"
+            f"Behind by {duration(now.behind_by or 0)} since {_since(now.behind_since, now)}, "
+            f"with {_number(now.behind_messages, 'message')} left on the queue"
         ),
         "Raise max_messages where runs take all they may, then max_workers",
+        dag_id=lambda now: now.behind_dag,
         stops_flow=True,
     ),
     State(
         "not_deleted",
         "warning",
         lambda now: now.not_deleted_in_hour > 0,
-        lambda now: f"{now.not_deleted_in_hour:,} messages of the last hour could not be deleted, and come again",
+        lambda now: (
+            f"{_number(now.not_deleted_in_hour, 'message')} of the last hour could not be deleted in time, and will "
+            "come again"
+        ),
         "Look for throttling, and whether sqs:DeleteMessage is allowed; nothing is stored twice",
     ),
     State(
@@ -189,21 +226,28 @@ STATES = (
         "note",
         lambda now: not now.is_complete,
         lambda now: (
-            f"The masking key is being changed since {_since(now.kid_since, now)}: until that is over, a device has "
+            f"A rotation of the masking key began at {_since(now.kid_since, now)}: until it is over, a device has "
             "two masks"
         ),
         "Wait for rotate_masking_key, or clear its failed task",
-        dag_id="rotate_masking_key",
+        dag_id=lambda _: "rotate_masking_key",
     ),
     State(
         "idle",
         "good",
-        lambda now: not now.waiting and (now.lag is None or not now.received_in_hour),
+        lambda now: now.waiting == 0 and (now.lag is None or not now.received_in_hour),
         lambda now: (
             "Keeping up: the queue is empty"
             + (f", and nothing has come since {_since(now.last_staged_at, now)}" if now.last_staged_at else "")
         ),
         "Nothing to do",
+    ),
+    State(
+        "caught_up",
+        "good",
+        lambda now: now.lag is not None and now.lag > BEHIND.total_seconds(),
+        lambda now: f"Caught up: the slowest of the last messages took {duration(now.lag or 0)} from sent to merged",
+        "Nothing to do: no message is left on the queue",
     ),
     State(
         "keeping_up",

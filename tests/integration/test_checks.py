@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from include import checks
-from include.batches.reconciliation import ENOUGH_MESSAGES
+from include.events.message import ENOUGH_MESSAGES
 from include.warehouse.setup import prepare_warehouse
 
 KID, OLDER = "0123abcd", "89abcdef"

@@ -48,4 +48,4 @@ def test_the_page_has_something_to_show_in_each_part(filled):
         assert not any(chart.is_empty for chart in charts)
         assert parts["rejects"].reasons
         assert {run.outcome for run in parts["runs"]} == {"all loaded"}
-        assert {row["what"] for row in parts["shared"]} == {"device", "address"}
+        assert {row["what"] for row in parts["shared"].masks} == {"device", "address"}

@@ -26,6 +26,7 @@ GOOD = MESSAGES - MESSAGES // 10
 def application(require_access=lambda: None, secret=SECRET):
     return build(
         require_access=require_access,
+        require_edit=lambda: None,
         open_warehouse=warehouse_connection,
         metrics_secret=lambda: secret,
         mounted_at="/user-logins",
@@ -71,7 +72,7 @@ def test_it_has_what_the_page_has(drained, empty_warehouse):
     assert summary["verdicts"][0]["name"] == "keeping_up"
     assert summary["situation"]["inserted_today"] == GOOD
     assert drained("/health") | {"as_of": None, "sentence": None} == {
-        "alive": True, "keeping_up": True, "state": "keeping_up", "sentence": None, "as_of": None,
+        "alive": True, "keeping_up": True, "all_well": True, "state": "keeping_up", "sentence": None, "as_of": None,
     }  # fmt: skip
     batches = list(pages(drained, "/batches", "batches", limit=1))
     assert [batch["batch_id"] for batch in batches] == [2, 1]
@@ -80,9 +81,13 @@ def test_it_has_what_the_page_has(drained, empty_warehouse):
     assert reason == {"reason": "user_id: missing", "messages": MESSAGES // 10, "replayable": MESSAGES // 10}
     assert drained("/shared-devices") == {"counted_at": None, "masks": []}
     with empty_warehouse.connect() as warehouse:
-        warehouse.execute("insert into login_etl.shared_masks values ('ip', 'k:1', 2, 5), ('ip', 'k:2', 9, 9)")
+        masks = [f"0123abcd:{digit * 64}" for digit in "fe"]
+        warehouse.execute(
+            "insert into login_etl.shared_masks values ('ip', %s, 2, 5), ('ip', %s, 9, 9), ('ip', '10.1.2.3', 99, 99)",
+            masks[::-1],
+        )
         [(message_id,)] = warehouse.execute("select message_id from public.user_logins limit 1").fetchall()
-    assert [each["mask"] for each in drained("/shared-addresses", limit=1)["masks"]] == ["k:2"]
+    assert [each["mask"] for each in drained("/shared-addresses", limit=2)["masks"]] == masks  # and no address
     trace = drained(f"/messages/{message_id}")
     assert [step["name"] for step in trace["steps"]] == ["sent", "received", "merged"]
     assert drained(f"/messages/{uuid4()}", status=404)["advice"].startswith("No batch has it")
@@ -103,7 +108,7 @@ def test_health_tells_alive_from_keeping_up(api, empty_warehouse, monkeypatch):
     assert api("/health", status=503)["title"] == "Nothing to see yet"
     with empty_warehouse.connect(user="pipeline") as warehouse:
         prepare_warehouse(warehouse)
-        assert api("/health")["keeping_up"] is True
+        assert api("/health")["keeping_up"] is api("/health")["all_well"] is False
         assert api("/health")["state"] == "nothing_yet"
         warehouse.execute(
             "insert into login_etl.queue_depths (dag_id, run_id, queue, observed_at) "

@@ -15,6 +15,10 @@ from include.batches.staging import stage
 from include.batches.window import Window
 from include.events.login import Login, RejectedMessage
 from include.events.message import Message, Origin, Run
+from include.page.messages import find_message
+from include.page.metrics import exposition
+from include.page.reading import reading
+from include.page.view import look
 from include.privacy.erasures import ask_erasure
 from include.privacy.masking import Keyring, read_keyring
 from include.privacy.trail import verify
@@ -64,6 +68,12 @@ def test_a_run_and_the_maintenance(connection, keyring, adopted):
         connection.execute("create unique index user_logins_key on public.user_logins (create_date, message_id)")
         assert add_primary_key(connection)
     prepare_warehouse(connection)
+    assert "user_logins_inserted_total" in exposition(connection)
+    assert look(connection, "24h").panels["tables"].data
+    for (message_id,) in connection.execute("select message_id from public.user_logins limit 3").fetchall():
+        with reading(connection):
+            assert [step.name for step in find_message(connection, message_id).steps][-1] == "merged"
+    connection.read_only = False
     connection.execute("delete from public.user_logins where user_id > 'user-5'")
     assert rebuild(connection, AGES, run=REBUILD) == 8
     assert drop_staging_days(connection, days=1) == {}

@@ -21,7 +21,7 @@ insert into login_etl.batches (
     expired, inserted, already_there, refused, oldest_sent_at, newest_sent_at, started_at, staged_at, merged_at, refusal
 )
 values (
-    'user_logins', %(run_id)s, 0, 1, %(source)s, 'q', 'k', %(received)s, %(received)s - %(rejected)s, %(rejected)s,
+    %(dag_id)s, %(run_id)s, 0, 1, %(source)s, 'q', 'k', %(received)s, %(received)s - %(rejected)s, %(rejected)s,
     %(received)s - %(delete_failed)s, %(delete_failed)s, 0,
     case when %(merged)s then %(received)s - %(rejected)s - %(refused)s - %(lost)s end, case when %(merged)s then 0 end,
     %(refused)s, now() - %(ago)s::interval - %(lag)s::interval, now() - %(ago)s::interval, now() - %(ago)s::interval,
@@ -31,8 +31,8 @@ returning batch_id
 """
 
 
-A_MINUTE = {"ago": "1 minute", "run_id": "r"}
-RUN = A_MINUTE | {"dag_id": "user_logins", "queue": "q", "waiting": 0, "dead_letters": 0}
+A_MINUTE = {"ago": "1 minute", "run_id": "r", "dag_id": "user_logins"}
+RUN = A_MINUTE | {"queue": "q", "waiting": 0, "dead_letters": 0}
 BATCH = A_MINUTE | {"source": "queue", "lag": "12 seconds", "merged": True, "refusal": None}
 BATCH |= {"received": 100, "rejected": 0, "refused": 0, "lost": 0, "delete_failed": 0}
 REJECTED = """
@@ -110,7 +110,7 @@ def an_empty_queue_from_the_beginning(it):
 def a_backlog_that_the_last_run_has_taken(it):
     it.run(waiting=100)
     it.batch(lag="3 hours")
-    return ["keeping_up"], "Keeping up, 3 h behind"
+    return ["caught_up"], "Caught up: the slowest of the last messages took 3 h"
 
 
 def behind(it):
@@ -118,11 +118,33 @@ def behind(it):
     it.batch(ago="50 minutes", run_id="in time")
     it.batch(ago="20 minutes", run_id="late", lag="20 minutes")
     it.batch(lag="25 minutes")
-    return ["behind"], "Behind by 25 min since"
+    return ["behind"], "Behind by 25 min since .*, with 4,900 messages left on the queue"
+
+
+def one_queue_that_is_late_and_another_that_has_a_backlog(it):
+    it.run(waiting=5_000)
+    it.batch()
+    it.run(dag_id="partner_logins", run_id="p")
+    it.batch(dag_id="partner_logins", run_id="p", lag="3 hours")
+    return ["caught_up"], "Caught up: the slowest of the last messages took 3 h from sent to merged"
+
+
+def a_queue_that_nobody_drains(it):
+    for minutes in range(5, 30, 5):
+        it.run(ago=f"{minutes} minutes", run_id=f"r{minutes}", waiting=5_000)
+    it.batch(ago="40 minutes", run_id="earlier")
+    return ["stalled"], "No message has been taken since [0-9: -]+, while runs see 5,000 messages on the queue"
+
+
+def a_queue_that_was_full_before_its_last_messages_were_taken(it):
+    it.run(ago="3 days", run_id="earlier", waiting=5_000)
+    it.batch(ago="2 days", run_id="earlier")
+    it.run()
+    return ["idle"], "Keeping up: the queue is empty"
 
 
 def old_dead_letters_that_are_drained(it):
-    it.run(waiting=5_000)
+    it.run(waiting=90)
     it.batch(source="dead_letter_queue", lag="5 days")
     return ["keeping_up"], "Keeping up"
 
@@ -131,6 +153,20 @@ def a_merge_that_does_not_come(it):
     it.run()
     number = it.batch(ago="20 minutes", merged=False)
     return ["stuck"], f"Stuck since [0-9: -]+: batch {number} is staged and not merged"
+
+
+def a_long_run_whose_first_batches_wait_for_its_last(it):
+    it.run(ago="40 minutes", waiting=5_000)
+    for minutes in (30, 20, 1):
+        it.batch(ago=f"{minutes} minutes", merged=False)
+    return ["keeping_up"], "Keeping up"
+
+
+def a_batch_that_is_refused_and_another_that_is_stuck(it):
+    it.run()
+    it.batch(ago="20 minutes", run_id="earlier", merged=False)
+    it.batch(ago="30 minutes", run_id="earlier", merged=False, refused=100, refusal="CheckViolation (constraint k)")
+    return ["refusing", "stuck"], "Stuck since"
 
 
 def a_merge_that_is_on_its_way(it):
@@ -152,8 +188,20 @@ def silence(it):
     return ["silent"], "Nothing has run since [0-9: -]+, for 2 h"
 
 
+def one_queue_of_two_that_is_silent(it):
+    it.run()
+    it.run(dag_id="partner_logins", run_id="p", ago="2 hours")
+    return ["silent"], "Nothing has run by partner_logins since [0-9: -]+, for 2 h"
+
+
+def a_queue_that_was_removed(it):
+    it.run()
+    it.run(dag_id="partner_logins", run_id="p", ago="2 days", waiting=None, dead_letters=7)
+    return ["idle"], "Keeping up"
+
+
 def a_long_run(it):
-    it.run(ago="40 minutes")
+    it.run(ago="40 minutes", waiting=100)
     it.batch()
     return ["keeping_up"], "Keeping up"
 
@@ -163,9 +211,16 @@ def a_run_that_does_not_see_its_queue(it):
     return ["blind"], "The last run, at [0-9: -]+, did not see its queue"
 
 
+def runs_that_never_see_their_queue(it):
+    it.run(ago="2 seconds", waiting=None, dead_letters=None)
+    it.run(ago="5 minutes", run_id="before", waiting=None, dead_letters=None)
+    return ["blind"], "The last run, at [0-9: -]+, did not see its queue"
+
+
 def a_run_that_has_just_begun(it):
     it.run(ago="2 seconds", waiting=None, dead_letters=None)
-    return ["idle"], "Keeping up"
+    it.run(ago="5 minutes", run_id="before", dead_letters=1)
+    return ["dead_letters", "idle"], "The dead-letter queue has 1 message"
 
 
 def a_rebuild(it):
@@ -203,7 +258,7 @@ def a_check_that_fails(it):
             "insert into login_etl.data_checks (name, passed, found, checked, says) values (%s, %s, 3, 9, 'logins …')",
             [name, passed],
         )
-    return ["check_failed", "keeping_up"], "A check of the data fails since [0-9: -]+ or earlier: 3 logins …"
+    return ["check_failed", "keeping_up"], "A check of the data has failed, at [0-9: -]+: 3 logins …"
 
 
 def a_check_that_failed_long_ago(it):
@@ -216,7 +271,7 @@ def a_check_that_failed_long_ago(it):
 def dead_letters(it):
     it.run(dead_letters=3)
     it.run(dag_id="partner_logins", dead_letters=1)
-    return ["dead_letters", "idle"], "4 messages are in the dead-letter queue"
+    return ["dead_letters", "idle"], "The dead-letter queue has 4 messages"
 
 
 def dead_letters_that_nobody_may_count(it):
@@ -235,7 +290,7 @@ def rows_that_are_refused(it):
     return [
         "refused",
         "keeping_up",
-    ], r"2 rows wait since 2026-01-31, because .*, most for CheckViolation \(constraint k\)"
+    ], r"user_logins refuses 2 rows, staged since 2026-01-31, most for CheckViolation \(constraint k\)"
 
 
 def rows_that_vanished(it):
@@ -247,32 +302,60 @@ def rows_that_vanished(it):
 def deletes_that_fail(it):
     it.run()
     it.batch(delete_failed=7)
-    return ["not_deleted", "keeping_up"], "7 messages of the last hour could not be deleted, and come again"
+    return ["not_deleted", "keeping_up"], "7 messages of the last hour could not be deleted in time"
 
 
 def a_rotation(it):
     it.run()
     it.batch()
     it.execute("insert into login_etl.masking (kid, is_complete) values ('k', false)")
-    return ["rotating", "keeping_up"], "The masking key is being changed since"
+    return ["rotating", "keeping_up"], "A rotation of the masking key began at"
 
 
 def several_things_at_once(it):
     it.run(dead_letters=1)
-    it.batch(ago="20 minutes", merged=False)
+    it.batch(ago="20 minutes", run_id="earlier", merged=False)
     it.batch(received=300, rejected=290)
     return ["stuck", "rejecting", "dead_letters"], "Stuck since"
 
 
 SITUATIONS = [
-    nothing_yet, keeping_up, an_empty_queue, an_empty_queue_from_the_beginning, a_backlog_that_the_last_run_has_taken,
-    behind, old_dead_letters_that_are_drained, a_merge_that_does_not_come, a_merge_that_is_on_its_way,
-    a_batch_that_is_refused, silence, a_long_run, a_run_that_does_not_see_its_queue, a_run_that_has_just_begun,
-    a_rebuild, a_producer_that_has_changed, a_single_bad_message,
-    rejected_messages_that_are_still_bad_when_they_are_replayed, a_check_that_fails, a_check_that_failed_long_ago,
-    dead_letters, dead_letters_that_nobody_may_count,
-    rows_that_are_refused, rows_that_vanished, deletes_that_fail, a_rotation, several_things_at_once,
-]  # fmt: skip
+    nothing_yet,
+    keeping_up,
+    an_empty_queue,
+    an_empty_queue_from_the_beginning,
+    a_backlog_that_the_last_run_has_taken,
+    behind,
+    one_queue_that_is_late_and_another_that_has_a_backlog,
+    a_queue_that_nobody_drains,
+    a_queue_that_was_full_before_its_last_messages_were_taken,
+    old_dead_letters_that_are_drained,
+    a_merge_that_does_not_come,
+    a_long_run_whose_first_batches_wait_for_its_last,
+    a_batch_that_is_refused_and_another_that_is_stuck,
+    a_merge_that_is_on_its_way,
+    a_batch_that_is_refused,
+    silence,
+    one_queue_of_two_that_is_silent,
+    a_queue_that_was_removed,
+    a_long_run,
+    a_run_that_does_not_see_its_queue,
+    runs_that_never_see_their_queue,
+    a_run_that_has_just_begun,
+    a_rebuild,
+    a_producer_that_has_changed,
+    a_single_bad_message,
+    rejected_messages_that_are_still_bad_when_they_are_replayed,
+    a_check_that_fails,
+    a_check_that_failed_long_ago,
+    dead_letters,
+    dead_letters_that_nobody_may_count,
+    rows_that_are_refused,
+    rows_that_vanished,
+    deletes_that_fail,
+    a_rotation,
+    several_things_at_once,
+]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda situation: situation.__name__)

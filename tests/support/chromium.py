@@ -25,8 +25,13 @@ def tab_of(browser, address, name, password):
     context.set_default_timeout(60_000)
     tab = context.new_page()
     tab.goto(f"{address}/auth/login")
+    fill_in_login(tab, name, password)
+    tab.get_by_text("Browse", exact=True).wait_for()
+    return tab
+
+
+def fill_in_login(tab, name, password):
+    """The form of the laptop's auth manager."""
     tab.fill("input[name=username]", name)
     tab.fill("input[name=password]", password)
     tab.click("button[type=submit]")
-    tab.get_by_text("Browse", exact=True).wait_for()
-    return tab

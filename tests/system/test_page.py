@@ -13,7 +13,7 @@ from sandbox.airflow import components
 from sandbox.people import Person, with_users
 from sandbox.servers import free_port
 from tests.support.asking import ask
-from tests.support.chromium import chromium, tab_of
+from tests.support.chromium import chromium, fill_in_login, tab_of
 from tests.support.queues import MESSAGES, send_events
 from tests.support.warehouses import make_empty
 
@@ -111,7 +111,7 @@ def findings(frame):
 
 
 def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
-    for path in ("/", "/message?id=x", "/static/page.js", "/static/page.css", "/api/v1/health", "/api/v1/openapi.json"):
+    for path in ("/", "/message?id=x", "/api/v1/health", "/api/v1/openapi.json"):
         for person, status, says in (
             (None, 401, "You are not logged in"),
             (airflow.stranger, 403, "who may see the DAG user_logins"),
@@ -122,10 +122,11 @@ def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
     for person in (airflow.vera, airflow.ada):
         status, kind, text = airflow.get("/", person)
         assert (status, kind, "Keeping up" in text) == (200, "text/html; charset=utf-8", True)
-        assert airflow.get("/static/page.js", person)[0] == 200
         assert json.loads(airflow.get("/api/v1/health", person)[2])["keeping_up"] is True
         described = json.loads(airflow.get("/api/v1/openapi.json", person)[2])
         assert described["servers"] == [{"url": "/airflow/user-logins"}]
+        of_users = airflow.get("/api/v1/logins/2026-01-31", person)[0]
+        assert of_users == (403 if person is airflow.vera else 200)  # a viewer sees no users
     for path in ("/docs", "/openapi.json", "/metrics"):  # the last one lacks its connection
         assert airflow.get(path, airflow.ada)[0] == 404
 
@@ -157,7 +158,19 @@ def test_the_manual_of_the_dag_leads_to_it(airflow, tab):
     tab.get_by_role("button", name="Dag Docs").click()
     with tab.context.expect_page() as opened:
         tab.get_by_role("link", name="User logins").click()
-    frame_of(opened.value)
+    opened.value.get_by_text("Keeping up").wait_for()
+    assert opened.value.url == f"{airflow.page}/"
+
+
+def test_a_session_that_has_ended_leads_to_the_login_and_back(airflow, browser):
+    tab = browser.new_context().new_page()
+    tab.goto(f"{airflow.page}/")
+    assert tab.locator(".headline").inner_text() == "You are not logged in"
+    assert findings(tab) == []  # with its style, which is within the page
+    tab.get_by_role("link", name="Log in").click()
+    fill_in_login(tab, "vera", PASSWORD)
+    tab.get_by_text("Keeping up").wait_for()
+    assert tab.url == f"{airflow.page}/"
 
 
 def test_a_message_is_looked_up_and_its_address_is_a_link(airflow, tab, local):

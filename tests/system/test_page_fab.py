@@ -33,7 +33,7 @@ ACTIONS = {
     "this DAG only": [("can_read", "DAG:user_logins")],
     "another DAG": [("can_read", "DAG:maintain_user_logins"), ("can_read", "Plugins")],
 }
-ROUTES = ("/", f"/message?id={uuid4()}", "/static/page.js", "/static/page.css", "/api/v1/batches")
+ROUTES = ("/", f"/message?id={uuid4()}", "/api/v1/batches")
 
 
 class Airflow:

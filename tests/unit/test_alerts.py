@@ -154,7 +154,7 @@ def test_the_same_again_is_told_once(mails, before, ended, is_repeated, previous
 def test_without_the_connection_nothing_happens(monkeypatch, caplog):
     monkeypatch.delenv(CONNECTION, raising=False)
     fail(Task(), RuntimeError("x"))
-    assert caplog.text == ""
+    assert caplog.messages == ["no alert: connection user_logins_alerts is not defined, or cannot be read"]
 
 
 @pytest.mark.parametrize(

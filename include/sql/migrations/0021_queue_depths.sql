@@ -21,10 +21,11 @@ comment on column login_etl.queue_depths.in_flight is 'About how many had been r
 comment on column login_etl.queue_depths.dead_letters is 'About how many were in its dead-letter queue; null likewise, and without the right to ask';
 comment on column login_etl.queue_depths.observed_at is 'When';
 
--- Batches are staged in the order of time, so that a few kilobytes lead to those of a range of it.
-create index batches_by_time on login_etl.batches using brin (staged_at) with (pages_per_range = 32);
-create index rejected_messages_by_time on login_etl.rejected_messages (rejected_at);
-create index refused_rows_by_message on login_etl.refused_rows (message_id);
-
+-- First, since it takes the stronger lock.
 alter table login_etl.batches add column refusal text;
 comment on column login_etl.batches.refusal is 'Of a batch that is refused as a whole: error, and the constraint, column or function behind it';
+
+-- Batches are staged in the order of time, so that a few kilobytes lead to those of a range of it.
+create index batches_by_time on login_etl.batches using brin (staged_at) with (pages_per_range = 32, autosummarize = on);
+create index rejected_messages_by_time on login_etl.rejected_messages (rejected_at);
+create index refused_rows_by_message on login_etl.refused_rows (message_id);

@@ -73,7 +73,7 @@ begin
             execute format('comment on column login_etl.%I.users is %L', shared.name, 'How many users have it');
             execute format('comment on column login_etl.%I.logins is %L', shared.name, 'How many logins have it');
         exception
-            when invalid_table_definition or wrong_object_type then
+            when invalid_table_definition or wrong_object_type or insufficient_privilege then
                 raise notice 'login_etl.% is somebody else''s, and stays as it is', shared.name;
         end;
     end loop;

@@ -14,7 +14,7 @@ select
     coalesce(depth.observed_at, sums.began_at) as began_at,
     sums.source,
     depth.observed_at is not null and depth.queue is null as rebuilds,
-    depth.waiting,
+    case when sums.source is distinct from 'dead_letter_queue' then depth.waiting end as waiting,
     coalesce(sums.batches, 0) as batches,
     sums.received, sums.inserted, sums.already_there, sums.rejected, sums.refused, sums.unmerged, sums.not_deleted,
     sums.tasks,

@@ -1,1 +1,4 @@
-select set_config('statement_timeout', %(limit)s, true), set_config('lock_timeout', %(limit)s, true)
+select
+    set_config('statement_timeout', %(limit)s, true),
+    set_config('lock_timeout', %(limit)s, true),
+    set_config('TimeZone', 'UTC', true)

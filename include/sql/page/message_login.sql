@@ -1,13 +1,13 @@
 -- A message in user_logins, by its key: each day that there is, since the key begins with it.
 with days as (
     select array(
-        select day::date
+        select newest - number
         from (
             select min(create_date) as oldest, max(create_date) as newest
             from public.user_logins
             where message_id is not null
         ) as range,
-        generate_series(greatest(oldest, newest - 3650), newest, interval '1 day') as day
+        generate_series(0, least(newest - oldest, 3650)) as number
     ) as every
 )
 

@@ -5,7 +5,7 @@ with first_found as (
     where
         message_id = %(message_id)s
         and batch_id = any(
-            %(batches)s || array(select batch_id from login_etl.batches where merged_at is null order by batch_id)
+            %(batches)s::bigint[] || array(select batch_id from login_etl.batches where merged_at is null order by batch_id)
         )
 )
 

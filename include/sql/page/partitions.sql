@@ -17,7 +17,9 @@ sizes as (
     select
         name, position, part = relid as is_parent, pg_class.relname::text as part,
         -- Before it is analyzed a table has no estimate: -1, and 0 up to Postgres 13.
-        case when relkind <> 'p' and (reltuples > 0 or pg_relation_size(part) = 0) then reltuples::bigint end as rows, pg_total_relation_size(part) as bytes,
+        case
+            when relkind <> 'p' and (reltuples > 0 or pg_relation_size(part) = 0) then greatest(reltuples, 0)::bigint
+        end as rows, pg_total_relation_size(part) as bytes,
         part <> relid and pg_relation_size(part) > 0 as is_shown
     from tables
     inner join pg_class on pg_class.oid = part

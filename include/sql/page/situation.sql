@@ -8,28 +8,6 @@ with settings as (
         date_trunc('day', now() at time zone 'UTC') at time zone 'UTC' as midnight
 ),
 
--- The last run of each DAG that looked at a queue.
-runs as (
-    select distinct on (dag_id) dag_id, run_id, queue, waiting, in_flight, dead_letters, observed_at
-    from login_etl.queue_depths
-    where observed_at > now() - interval '7 days' and queue is not null
-    order by dag_id, observed_at desc
-),
-
-depth as (
-    select
-        sum(waiting) as waiting,
-        sum(in_flight) as in_flight,
-        sum(dead_letters) as dead_letters,
-        sum(greatest(waiting - (
-            select coalesce(sum(received), 0)
-            from login_etl.batches
-            where batches.run_id = runs.run_id and batches.dag_id = runs.dag_id
-        ), 0)) as left_waiting,
-        max(observed_at) filter (where waiting is null and observed_at < now() - interval '2 minutes') as blind_since
-    from runs
-),
-
 last_day as materialized (
     select
         *,
@@ -41,6 +19,84 @@ last_day as materialized (
     where staged_at >= least(yesterday, midnight)
 ),
 
+-- Runs that looked at a queue, the newest of each DAG first. A DAG that has not run for a day while others have is taken
+-- for removed.
+looks as materialized (
+    select
+        *,
+        row_number() over newest_first as place,
+        lead(waiting is null) over newest_first as was_blind_before
+    from (
+        select *, max(observed_at) over () as newest
+        from (select * from login_etl.queue_depths where queue is not null order by observed_at desc limit 2000) as newest
+    ) as depths
+    where observed_at > newest - interval '1 day'
+    window newest_first as (partition by dag_id order by observed_at desc)
+),
+
+-- When each DAG was last heard of, and when it last staged what it found on its queue.
+dags as (
+    select
+        looks.dag_id,
+        looks.queue,
+        greatest(looks.observed_at, max(last_day.staged_at), max(last_day.merged_at)) as last_sign_at,
+        coalesce(max(last_day.staged_at) filter (where source = 'queue'), (
+            select max(staged_at)
+            from (select * from login_etl.batches order by batch_id desc limit 5000) as newest
+            where newest.dag_id = looks.dag_id and newest.source = 'queue'
+        )) as last_taken_at
+    from looks
+    left join last_day on last_day.dag_id = looks.dag_id
+    where place = 1
+    group by looks.dag_id, looks.queue, looks.observed_at
+),
+
+silent as (
+    select dag_id as silent_dag, last_sign_at as silent_since from dags order by last_sign_at limit 1
+),
+
+-- The last run is blind, and is not just about to see, or the one before it was blind as well.
+blind as (
+    select dag_id as blind_dag, observed_at as blind_since
+    from looks
+    where place = 1 and waiting is null and (was_blind_before or observed_at < now() - interval '2 minutes')
+    order by observed_at
+    limit 1
+),
+
+-- What each DAG saw last on its queue; what it has taken of that since is not there any more.
+seen as (
+    select distinct on (dag_id)
+        dag_id, waiting, in_flight, dead_letters,
+        greatest(waiting - (
+            select coalesce(sum(received), 0)
+            from login_etl.batches
+            where batches.run_id = looks.run_id and batches.dag_id = looks.dag_id and source = 'queue'
+        ), 0) as left_waiting
+    from looks
+    where waiting is not null
+    order by dag_id, observed_at desc
+),
+
+depth as (
+    select
+        sum(waiting) as waiting, sum(in_flight) as in_flight, sum(dead_letters) as dead_letters,
+        sum(left_waiting) as left_waiting
+    from seen
+),
+
+-- Messages wait, and none has been taken since.
+stalled as (
+    select dags.dag_id as stalled_dag, min(looks.observed_at) as stalled_since, max(seen.waiting) as stalled_messages
+    from dags
+    inner join seen on seen.dag_id = dags.dag_id and seen.waiting > 0
+    inner join looks on looks.dag_id = dags.dag_id and looks.waiting > 0
+    where looks.observed_at > coalesce(last_taken_at, '-infinity')
+    group by dags.dag_id
+    order by 2
+    limit 1
+),
+
 today as (
     select
         coalesce(sum(inserted) filter (where staged_at >= midnight), 0) as inserted_today,
@@ -50,38 +106,74 @@ today as (
             as received_in_hour,
         coalesce(sum(rejected) filter (where staged_at >= an_hour_ago and source <> 'rejected_messages'), 0)
             as rejected_in_hour,
-        coalesce(sum(delete_failed) filter (where staged_at >= an_hour_ago), 0) as not_deleted_in_hour,
+        coalesce(sum(delete_failed + expired) filter (where staged_at >= an_hour_ago), 0) as not_deleted_in_hour,
         min(batch_id) filter (where is_unbalanced) as unbalanced_batch,
         max(staged_at) as last_staged_at,
         max(merged_at) as last_merged_at
     from last_day
 ),
 
--- Dead letters are old by nature, and what is replayed is, too.
+-- Of what came from queues: dead letters are old by nature, and what is replayed is, too.
 lags as (
     select
+        dag_id,
         max(lag) filter (where merged_at > last_merged_at - interval '5 minutes') as lag,
         min(staged_at) filter (where staged_at > coalesce(last_in_time, '-infinity')) as behind_since
     from last_day
-    cross join (
-        select max(staged_at) filter (where lag <= %(behind)s) as last_in_time, max(merged_at) as last_merged_at
+    inner join (
+        select
+            dag_id,
+            max(staged_at) filter (where lag <= %(behind)s) as last_in_time,
+            max(merged_at) as last_merged_at
         from last_day
         where source = 'queue'
-    ) as newest
+        group by dag_id
+    ) as newest using (dag_id)
     where source = 'queue' and merged_at is not null
+    group by dag_id
+),
+
+behind as (
+    select dag_id as behind_dag, lag as behind_by, behind_since, left_waiting as behind_messages
+    from lags
+    inner join seen using (dag_id)
+    where lag > %(behind)s and left_waiting > 0
+    order by lag desc
+    limit 1
 ),
 
 unmerged as (
-    select count(*) as unmerged, min(staged_at) as unmerged_since, min(oldest_sent_at) as oldest_unmerged
+    select count(*) as unmerged, min(oldest_sent_at) as oldest_unmerged
     from login_etl.batches
     where merged_at is null
 ),
 
-stuck as (
-    select batch_id as stuck_batch, staged_at as stuck_since, refusal
+refusing as (
+    select batch_id as refusing_batch, staged_at as refusing_since, refusal
     from login_etl.batches
-    where merged_at is null
-    order by refusal is null, batch_id
+    where merged_at is null and refusal is not null
+    order by batch_id
+    limit 1
+),
+
+-- The run that staged it is over: a later one has begun, or nothing is staged any more.
+stuck as (
+    select batch_id as stuck_batch, staged_at as stuck_since
+    from login_etl.batches
+    where
+        merged_at is null
+        and refusal is null
+        and (
+            exists (
+                select from looks
+                where
+                    looks.dag_id = batches.dag_id
+                    and looks.run_id <> batches.run_id
+                    and looks.observed_at > batches.staged_at
+            )
+            or not exists (select from last_day where staged_at > now() - interval '15 minutes')
+        )
+    order by batch_id
     limit 1
 ),
 
@@ -114,7 +206,7 @@ rejected as (
 select
     now,
     current_database()::text as database,
-    (select string_agg(distinct regexp_replace(queue, '^.*/', ''), ', ') from runs) as queues,
+    (select string_agg(distinct regexp_replace(queue, '^.*/', ''), ', ') from dags) as queues,
     least(
         (select min(observed_at) from login_etl.queue_depths),
         (select staged_at from login_etl.batches order by batch_id limit 1)
@@ -124,21 +216,29 @@ select
     coalesce(last_merged_at, (
         select max(merged_at) from (select merged_at from login_etl.batches order by batch_id desc limit 100) as newest
     )) as last_merged_at,
-    waiting::bigint, in_flight::bigint, dead_letters::bigint, left_waiting::bigint, blind_since,
+    silent_dag, silent_since,
+    blind_dag, blind_since,
+    stalled_dag, stalled_since, stalled_messages,
+    waiting::bigint, in_flight::bigint, dead_letters::bigint, left_waiting::bigint,
     inserted_today::bigint, rejected_today::bigint, received_today::bigint,
     received_in_hour::bigint, rejected_in_hour::bigint, rejected_reason,
     not_deleted_in_hour::bigint, unbalanced_batch,
-    lag, behind_since,
-    unmerged, unmerged_since, oldest_unmerged, stuck_batch, stuck_since, refusal,
+    (select max(lag) from lags) as lag,
+    behind_dag, behind_by, behind_since, behind_messages::bigint,
+    unmerged, oldest_unmerged, stuck_batch, stuck_since, refusing_batch, refusing_since, refusal,
     coalesce(refused, 0) as refused, refused_reason, refused_since,
     failed_checks, checked_at,
     kid, since as kid_since, coalesce(is_complete, true) as is_complete
 from settings
 cross join depth
 cross join today
-cross join lags
 cross join unmerged
 cross join checks
+left join silent on true
+left join blind on true
+left join stalled on true
+left join behind on true
+left join refusing on true
 left join stuck on true
 left join refused on true
 left join rejected on true

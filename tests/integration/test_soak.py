@@ -42,11 +42,12 @@ class Disturbances:
         kind(call)
 
     def kill(self, call):
-        call.kill()
+        with suppress(ProcessLookupError):  # another thread's fault may have been quicker
+            call.kill()
 
     def kill_when_done(self, call):
         call.forward()
-        call.kill()
+        self.kill(call)
 
     def refuse(self, call):
         call.refuse(self.random.choice(["ThrottlingException", "InternalError", "OverLimit"]), 500)
@@ -63,7 +64,7 @@ class Disturbances:
         call.drop()
 
     def crash(self, call):
-        with suppress(psycopg.OperationalError):  # the other worker's crash may have been quicker
+        with suppress(psycopg.OperationalError, ProcessLookupError):  # the other worker's crash may have been quicker
             crash(self.local)
         call.drop()
 

@@ -1,7 +1,8 @@
-"""The version stands in one place, and is said where somebody looks for it."""
+"""The version stands in one place, and is said where somebody looks for it; so does the licence."""
 
 import io
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from include.page.rendering import TEMPLATES
 from include.release import VERSION
 from tests.support.runs import A_RUN
 
-CHANGELOG = (Path(__file__).parents[2] / "CHANGELOG.md").read_text()
+PROJECT = Path(__file__).parents[2]
+CHANGELOG = (PROJECT / "CHANGELOG.md").read_text()
 
 
 def test_the_changelog_begins_with_the_version():
@@ -51,3 +53,15 @@ def test_the_page_says_it_last():
     source = (Path(TEMPLATES.loader.searchpath[0]) / "page.html.jinja").read_text()
     [line] = [line for line in source.splitlines() if "{{ version }}" in line]
     assert TEMPLATES.from_string(line[line.index("Version") :]).render() == f"Version {VERSION}.</p>"
+
+
+def test_the_project_has_a_name_and_a_licence_and_is_nothing_to_install():
+    content = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    project = content["project"]
+    assert project["license"] == "Apache-2.0"
+    assert f"The licence is {project['license']}." in (PROJECT / "README.md").read_text()
+    assert project["dynamic"] == ["version"]
+    assert not {"dependencies", "optional-dependencies", "scripts"} & project.keys()  # the locks have them
+    assert "build-system" not in content
+    [lowest, highest] = re.findall(r"\(3, (\d+)\)", (PROJECT / "Makefile").read_text())
+    assert project["requires-python"] == f">=3.{lowest},<3.{int(highest) + 1}"

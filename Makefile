@@ -8,7 +8,7 @@ SECONDS ?= 3600
 override SQL := $(value SQL)
 export SQL
 
-.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench screenshots check format lock clean
+.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench screenshots check format lock lock-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 14
@@ -88,6 +88,14 @@ format: $(INSTALLED) ## Format the code, and fix what the linter can
 lock: $(INSTALLED) ## Refresh both locks from requirements.txt and requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) requirements.txt --output-file requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
+lock-check: $(INSTALLED) ## Check that both locks hold what the requirements ask for; newer releases do not matter
+	@folder=$$(mktemp -d) && trap 'rm -r "$$folder"' EXIT && cp requirements.lock requirements-dev.lock "$$folder" \
+		&& $(BIN)/uv pip compile --quiet $(LOCK) requirements.txt --output-file "$$folder/requirements.lock" \
+		&& diff requirements.lock "$$folder/requirements.lock" \
+		&& $(BIN)/uv pip compile --quiet $(LOCK) requirements-dev.txt --constraint requirements.lock --output-file "$$folder/requirements-dev.lock" \
+		&& diff requirements-dev.lock "$$folder/requirements-dev.lock" \
+		|| { echo "A lock does not hold what the requirements ask for: run make lock, and commit both"; exit 1; }
 
 # As constraints too: of a package that another one wants with extras, pip would otherwise look at the newest first, and refuse it.
 LOCKED = -r requirements-dev.lock -c requirements-dev.lock

@@ -44,6 +44,7 @@ from include.privacy.install import fault_of_privacy
 from include.privacy.masking import Keyring
 from include.privacy.originals import find_vault
 from include.privacy.trail import head
+from include.release import VERSION
 from include.sqs.check import check_queue
 from include.sqs.errors import error_name
 from include.warehouse.errors import text_of
@@ -189,7 +190,8 @@ def _warnings() -> Iterator[BufferingHandler]:
 
 
 def show(done: Examination, console: Console) -> None:
-    """The table of what was checked, then what is not wrong yet; plain lines where nobody looks at a terminal."""
+    """The version, what was checked, what is not wrong yet; a table where somebody looks at a terminal, else lines."""
+    console.print(f"user_logins {VERSION}")
     checked = [("✓" if each.is_well else "✗", each.what, each.finding) for each in done.checked]
     if console.is_terminal:
         table = Table("", Column("checked", no_wrap=True), Column("found", overflow="fold"))

@@ -1,6 +1,7 @@
 """The tasks of `user_logins` and `replay_rejected`, by their names: each with the connections and the logic of it."""
 
 import ctypes
+import logging
 import resource
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -19,6 +20,7 @@ from include.events.message import Origin, QueueSource, Run, Source
 from include.params import QUEUE_URL
 from include.privacy.check import check_kids, warn_of_rotation
 from include.privacy.originals import prepare_vault
+from include.release import VERSION
 from include.sqs import plan
 from include.sqs.calls import Queue, backlog, left_on
 from include.sqs.check import check_queue
@@ -29,6 +31,8 @@ from include.warehouse.identity import check_identity, warn_of_identity
 from include.warehouse.setup import migrate_warehouse, prepare_warehouse
 
 M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
+
+log = logging.getLogger(__name__)
 
 
 def check_setup(
@@ -41,6 +45,7 @@ def check_setup(
     Raises SetupError, in one sentence, for what somebody has to fix, and ConnectionError for a server that does not
     answer.
     """
+    log.info("user_logins %s", VERSION)
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
         record_depth(warehouse, run, None if window else configured)

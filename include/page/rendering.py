@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from include.page import charts, links
 from include.page.wording import ago, duration, moment
+from include.release import VERSION
 
 FOLDER = Path(__file__).parent / "templates"
 # Within the page, so that nothing has to be loaded: also not the look of an error, for who may load nothing.
@@ -36,7 +37,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 TEMPLATES = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-TEMPLATES.globals.update(css=CSS, js=JS, charts=charts, links=links, duration=duration, moment=moment, ago=ago)
+TEMPLATES.globals.update(css=CSS, js=JS, version=VERSION)
+TEMPLATES.globals.update(charts=charts, links=links, duration=duration, moment=moment, ago=ago)
 
 
 def render(request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:

@@ -24,6 +24,7 @@ from include.page.app import at_most, build, kept
 from include.page.charts import RANGES
 from include.page.rendering import HEADERS
 from include.page.view import look
+from include.release import VERSION
 from include.warehouse.setup import prepare_warehouse
 from sandbox.events import send
 from tests.support.queues import MESSAGES, send_events, show_again
@@ -109,6 +110,7 @@ def test_a_run_is_there_with_its_numbers(drained):
     ]
     assert 'href="/airflow/dags/user_logins/runs/a%20run/tasks/drain_and_mask/mapped/2"' in text
     assert "Not shown" not in text
+    assert f"Version {VERSION}." in text
 
 
 def test_before_the_first_run_it_says_what_to_do(page):

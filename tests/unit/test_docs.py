@@ -9,7 +9,7 @@ import pytest
 from include.page.verdicts import STATES
 
 PROJECT = Path(__file__).parents[2]
-DOCUMENTS = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
 POSTGRES = "canceling statement due to lock timeout"  # says Postgres, not we
 PROMISES = {
     "Nothing lost",

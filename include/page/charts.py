@@ -235,12 +235,15 @@ def _stacked(span: Range, series: Sequence[Series], top: float) -> list[tuple[st
 
 
 def _path(values: Values, span: Range, top: float) -> str:
-    """A line through the middles of its buckets, broken where nothing is known for long; what stands alone is a dot."""
-    said, last, reach = [], -math.inf, max(1, REACH // span.seconds)
-    for bucket in sorted(values):
+    """A line through the middles of its buckets, broken where nothing is known for long; a single one is a dash."""
+    said, reach = [], max(1, REACH // span.seconds)
+    buckets = sorted(values)
+    for before, bucket, behind in zip([-math.inf, *buckets], buckets, [*buckets[1:], math.inf], strict=False):
         x, y = _round(_x(span, bucket + 0.5)), _round(_y(values[bucket], top))
-        said.append(f"L{x} {y}" if bucket - last <= reach else f"M{x} {y}h.1")
-        last = bucket
+        if bucket - before <= reach:
+            said.append(f"L{x} {y}")
+        else:
+            said.append(f"M{x} {y}" if behind - bucket <= reach else f"M{_round(x - 2)} {y}h4")
     return "".join(said)
 
 
@@ -255,5 +258,5 @@ def _x_ticks(span: Range) -> list[tuple[float, str]]:
 
 def _round(value: float) -> float:
     """As exact as can be seen; whole numbers are written without a point."""
-    rounded = round(value, 1)
+    rounded = round(float(value), 1)
     return int(rounded) if rounded.is_integer() else rounded

@@ -174,8 +174,9 @@ def rejects(connection: psycopg.Connection, span: Range) -> Rejects:
         by_reason[row["reason"]] += row["messages"]
         replayable[row["reason"]] += row["replayable"]
     commonest = sorted(by_rule.items(), key=lambda item: (-item[1].total(), item[0]))
-    named = [*commonest[:MOST_RULES]]
-    if others := commonest[MOST_RULES:]:
+    named = commonest[: MOST_RULES + 1]
+    if len(commonest) > len(named):
+        named, others = commonest[:MOST_RULES], commonest[MOST_RULES:]
         named.append((f"{len(others)} others", sum((counts for _, counts in others), Counter())))
     series = [Series(rule, style, counts) for (rule, counts), style in zip(named, RULE_STYLES, strict=False)]
     chart = bars(

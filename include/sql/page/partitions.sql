@@ -20,13 +20,14 @@ sizes as (
         case
             when relkind <> 'p' and (reltuples > 0 or pg_relation_size(part) = 0) then greatest(reltuples, 0)::bigint
         end as rows, pg_total_relation_size(part) as bytes,
-        part <> relid and pg_relation_size(part) > 0 as is_shown
+        part <> relid and pg_relation_size(part) > 0 as is_shown,
+        relkind = 'p' as is_split
     from tables
     inner join pg_class on pg_class.oid = part
 )
 
 select
-    name, sum(rows)::bigint as rows, sum(bytes)::bigint as bytes, count(*) filter (where not is_parent) as parts,
+    name, case when count(*) filter (where rows is null and not is_split) = 0 then sum(rows) end::bigint as rows, sum(bytes)::bigint as bytes, count(*) filter (where not is_parent) as parts,
     count(*) filter (where is_shown) as filled,
     (array_agg(part order by part desc) filter (where is_shown))[1:%(parts)s] as newest,
     (array_agg(rows order by part desc) filter (where is_shown))[1:%(parts)s] as newest_rows,

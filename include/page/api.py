@@ -8,24 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import date, datetime
+from datetime import date
 from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import psycopg
 from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response
-from pydantic import BaseModel, BeforeValidator
+from pydantic import BeforeValidator
 
 from include.page import panels
+from include.page.answers import Batches, Health, Logins, Reason, Rejects, Shared, Summary
 from include.page.charts import range_of
 from include.page.errors import Problem
-from include.page.messages import NOT_HERE, find_message
+from include.page.messages import NOT_HERE, Found, find_message
 from include.page.reading import ask, reading
 from include.page.rendering import HEADERS
-from include.page.situation import Situation, read_situation
-from include.page.verdicts import Tone, verdicts
+from include.page.situation import read_situation
+from include.page.verdicts import verdicts
 from include.page.view import check_tables
 
 PREFIX = "/api/v1"
@@ -69,145 +69,12 @@ Rows = Annotated[int, Query(ge=1, le=1_000, description="How many at most")]
 RangeName = Literal["1h", "6h", "24h", "7d", "30d"]
 
 
-class Said(BaseModel):
-    """A state of the pipeline, in words."""
-
-    name: str
-    tone: Tone
-    sentence: str
-    next_step: str
-    dag_id: str
-    stops_flow: bool
-
-
-class Summary(BaseModel):
-    """How the pipeline is: its states, the most urgent first, and the numbers behind them."""
-
-    verdicts: list[Said]
-    situation: Situation
-
-
-class Health(BaseModel):
-    """`alive`: this answer came, and the warehouse answers. `keeping_up`: logins arrive as they should.
-
-    `all_well`: nothing else is wrong, either. `state` and `sentence` are the most urgent verdict's.
-    """
-
-    alive: Literal[True] = True
-    keeping_up: bool
-    all_well: bool
-    state: str
-    sentence: str
-    as_of: datetime
-
-
-class Batch(BaseModel):
-    """A batch with its counts; null is what has not happened, or is not known."""
-
-    batch_id: int
-    dag_id: str | None
-    run_id: str
-    map_index: int
-    try_number: int
-    source: str
-    kid: str
-    received: int
-    staged: int
-    rejected: int
-    inserted: int | None
-    already_there: int | None
-    refused: int
-    deleted: int | None
-    expired: int | None
-    delete_failed: int | None
-    oldest_sent_at: datetime
-    newest_sent_at: datetime
-    staged_at: datetime
-    merged_at: datetime | None
-    refusal: str | None
-
-
-class Batches(BaseModel):
-    """Batches, the newest first; `next` is the `before` of the page behind, null at the end."""
-
-    batches: list[Batch]
-    next: int | None
-
-
-class Reason(BaseModel):
-    """Why messages were rejected, how many were, and how many of them can be replayed."""
-
-    reason: str
-    messages: int
-    replayable: int
-
-
-class Rejects(BaseModel):
-    """The commonest reasons of a range of time."""
-
-    start: datetime
-    stop: datetime
-    reasons: list[Reason]
-
-
-class SharedMask(BaseModel):
-    """A mask, and how many users and logins have it."""
-
-    mask: str
-    users: int
-    logins: int
-
-
-class Shared(BaseModel):
-    """The masks that most users share, as of `counted_at`; that is null before the first count."""
-
-    counted_at: datetime | None
-    masks: list[SharedMask]
-
-
-class Step(BaseModel):
-    """Something that became of a message."""
-
-    name: str
-    says: str
-    at: datetime | None
-    batch_id: int | None
-    log: str | None
-
-
-class MessageTrace(BaseModel):
-    """Where a message is, and what became of it; `log` is a path below Airflow's base."""
-
-    message_id: UUID
-    sentence: str
-    steps: list[Step]
-
-
-class Login(BaseModel):
-    """The seven columns of `user_logins`; address and device id are masks. Null in all three of an erased user."""
-
-    user_id: str | None
-    device_type: str | None
-    masked_ip: str | None
-    masked_device_id: str | None
-    locale: str | None
-    app_version: int | None
-    create_date: date
-
-
-class Logins(BaseModel):
-    """Logins of a day, in the order of their message ids; `next` is the `after` of the page behind, null at the end."""
-
-    logins: list[Login]
-    next: UUID | None
-
-
 @router.get("/summary")
 def summary(request: Request) -> Summary:
     """The verdict, and the numbers behind it."""
     with _asked(request) as warehouse:
         situation = read_situation(warehouse)
-    return Summary(verdicts=[Said(**asdict(each)) for each in verdicts(situation)], situation=situation)
+    return Summary(verdicts=verdicts(situation), situation=situation)
 
 
 @router.get("/health")
@@ -267,13 +134,13 @@ def shared_addresses(request: Request, limit: Rows = 100) -> Shared:
 
 
 @router.get("/messages/{message_id}", responses={404: {"model": Problem, "description": "Where no batch has it"}})
-def message(request: Request, message_id: Annotated[UUID, Path(description="SQS message id")]) -> MessageTrace:
+def message(request: Request, message_id: Annotated[UUID, Path(description="SQS message id")]) -> Found:
     """What became of a message."""
     with _asked(request) as warehouse:
         found = find_message(warehouse, message_id)
     if not found.steps:
         raise HTTPException(HTTPStatus.NOT_FOUND, NOT_HERE)
-    return MessageTrace.model_validate(asdict(found))
+    return found
 
 
 @of_users.get("/logins/{day}")

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 from uuid import uuid4
 
 import pytest
@@ -12,7 +13,9 @@ from hypothesis import HealthCheck, given, settings
 
 from include.connections import warehouse_connection
 from include.page import metrics
+from include.page.api import RangeName
 from include.page.app import build
+from include.page.charts import RANGES
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_page import RAW, run
 from tests.support.queues import MESSAGES, send_events
@@ -65,6 +68,10 @@ def pages(api, path, key, **parameters):
         yield from found[key]
         found = api(path, **parameters | {name: found["next"]})
     yield from found[key]
+
+
+def test_its_ranges_are_those_of_the_page():
+    assert get_args(RangeName) == tuple(RANGES)
 
 
 def test_it_has_what_the_page_has(drained, empty_warehouse):

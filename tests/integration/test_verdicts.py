@@ -8,7 +8,8 @@ import pytest
 from psycopg.rows import tuple_row
 
 from include.page.situation import read_situation
-from include.page.verdicts import STATES, verdicts
+from include.page.states import STATES
+from include.page.verdicts import verdicts
 from include.warehouse.setup import prepare_warehouse
 
 A_RUN = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from include.page.verdicts import STATES
+from include.page.states import STATES
 
 PROJECT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]

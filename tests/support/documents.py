@@ -77,7 +77,7 @@ def commands(document):
                 if command := COMMENT.sub("", line).strip():
                     yield Command(document, command)
     for span in re.findall(r"`([^`]+)`", BLOCK.sub("", text)):
-        words = " ".join(span.split())
+        words = " ".join(span.split()).removesuffix(" …")
         first, _, rest = words.partition(" ")
         if rest and (first in PROGRAMS or first in STATEMENTS):
             yield Command(document, words, is_sql=first in STATEMENTS)

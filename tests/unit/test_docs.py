@@ -3,6 +3,7 @@
 import ast
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,15 +27,16 @@ PROMISES = {
 }
 
 
+@cache
 def names_of_tests():
-    for path in (PROJECT / "tests").rglob("test_*.py"):
-        yield from (node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
+    trees = [ast.parse(path.read_text()) for path in (PROJECT / "tests").rglob("test_*.py")]
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_is_named_exists(path):
     named = set(re.findall(r"`(test_\w+)`", path.read_text()))
-    assert named <= set(names_of_tests())
+    assert named <= names_of_tests()
 
 
 def test_every_promise_names_its_tests():

@@ -1,8 +1,10 @@
 """The CloudFormation template: valid, safe, and in accord with the pipeline and the documents."""
 
 import re
+import shlex
 
 import pytest
+from botocore.session import get_session
 from cfnlint.api import lint
 
 from include.sqs.calls import VISIBILITY_SECONDS
@@ -10,7 +12,9 @@ from include.sqs.check import MIN_RECEIVES
 from sandbox.queues import LONGEST, MAX_RECEIVES
 from tests.support.cloudformation import TEMPLATE, actions, properties, statements, template
 
-DOCS = TEMPLATE.parents[2] / "docs"
+PROJECT = TEMPLATE.parents[2]
+MANUAL = (PROJECT / "docs" / "aws.md").read_text()
+LARGEST = 51_200  # bytes of a template that is passed in a call
 ALARMS = ("BehindAlarm", "DeadLettersAlarm")
 
 
@@ -97,7 +101,7 @@ def test_who_sends_is_named_and_is_allowed_before_it_begins(sender, sid, service
 
 
 def test_the_policy_has_the_rights_that_the_documents_list():
-    text = (DOCS / "configuration.md").read_text()
+    text = (PROJECT / "docs" / "configuration.md").read_text()
     [listed] = re.findall(r"^\*\*AWS\*\*: .*?(?=\n\n)", text, re.MULTILINE | re.DOTALL)
     allowed = {action for statement in statements("Policy").values() for action in actions(statement)}
     of_dead_letters = {action.removeprefix("sqs:") for action in actions(statements("Policy")["DrainDeadLetters"])}
@@ -113,3 +117,61 @@ def test_an_alarm_tells_the_topic_and_is_quiet_without_data(alarm):
     topic = {"If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]}
     assert given["AlarmActions"] == given["OKActions"] == topic
     assert given["TreatMissingData"] == "notBreaching"
+
+
+def table(heading):
+    """The rows of the manual's table with this heading, each as its cells."""
+    [rows] = re.findall(rf"^\| {heading} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", MANUAL, re.MULTILINE)
+    return [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in rows.splitlines()]
+
+
+def test_the_manual_has_each_parameter_with_its_default():
+    parameters = template()["Parameters"].items()
+    assert {name: default for name, default, _ in table("parameter")} == {
+        name: str(parameter["Default"] or "empty") for name, parameter in parameters
+    }
+
+
+def test_the_manual_has_each_output_and_each_alarm():
+    assert [name for name, _ in table("output")] == list(template()["Outputs"])
+    names = [properties(alarm)["AlarmName"]["Sub"].replace("${AWS::StackName}", "user-logins") for alarm in ALARMS]
+    assert [name for name, _, _ in table("alarm")] == names
+
+
+COMMANDS = [
+    shlex.split(line) for line in re.findall(r"^(aws .*)|`(aws .*?)`", MANUAL, re.MULTILINE) for line in line if line
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[1:3]))
+def test_a_command_of_the_manual_is_one_of_aws(words):
+    """The command line's own `cloudformation deploy` and `--output` aside, each is a call of AWS's API."""
+    _, service, command, *options = words
+    options = {name.removeprefix("--"): value for name, value in zip(options[::2], options[1::2], strict=True)}
+    if command == "deploy":
+        assert (PROJECT / options["template-file"]) == TEMPLATE
+        assert options["capabilities"] == "CAPABILITY_IAM"
+        return
+    model = get_session().get_service_model(service)
+    [operation] = [name for name in model.operation_names if name.lower() == command.replace("-", "")]
+    members = {name.lower() for name in model.operation_model(operation).input_shape.members}
+    assert {name.replace("-", "") for name in options.keys() - {"query", "output"}} <= members
+
+
+def test_the_manual_deploys_and_has_some_calls():
+    assert sum(command == "deploy" for _, _, command, *_ in COMMANDS) == 1
+    assert len(COMMANDS) >= 10
+
+
+def test_the_lines_for_terraform_fit_the_template():
+    [lines] = re.findall(r"```hcl\n(.*?)```", MANUAL, re.DOTALL)
+    [file] = re.findall(r'template_body = file\("(.*)"\)', lines)
+    [parameters] = re.findall(r"parameters = \{\n(.*?)\}", lines, re.DOTALL)
+    assert PROJECT / file == TEMPLATE
+    assert len(TEMPLATE.read_bytes()) < LARGEST
+    assert 'capabilities  = ["CAPABILITY_IAM"]' in lines
+    assert set(re.findall(r"(\w+) +=", parameters)) <= template()["Parameters"].keys()
+    assert set(re.findall(r"--parameter-overrides (\w+)=\S+ (\w+)=", MANUAL)[0]) <= template()["Parameters"].keys()
+    named = re.findall(r'aws_cloudformation_stack\.user_logins\.outputs\["(\w+)"\]', lines)
+    assert named == ["PolicyArn", "QueueUrl"]
+    assert set(named) <= template()["Outputs"].keys()

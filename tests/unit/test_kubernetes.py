@@ -226,3 +226,23 @@ def test_the_manual_installs_files_that_are_there():
     named = set(re.findall(r"deploy/kubernetes/([\w.-]+\.yaml)", section("Install")))
     assert named == set(FILES) - {"kubernetes-executor.yaml"}
     assert "`kubernetes-executor.yaml`" in section("Install")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_task_has_a_token_of_kubernetes_and_nothing_runs_as_root(variant):
+    whole = values(variant)
+    assert worker(variant)["serviceAccount"]["automountServiceAccountToken"] is False
+    for contexts in (whole["securityContexts"], whole["redis"].get("securityContexts", whole["securityContexts"])):
+        pod = contexts["pod"]
+        assert pod["runAsNonRoot"] is True
+        assert pod["runAsUser"] > 0
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_two_pods_do_what_must_not_stop_and_what_is_not_used_is_off(variant):
+    whole = values(variant)
+    for component in ("apiServer", "scheduler"):
+        assert whole[component]["replicas"] == 2
+        assert whole[component]["podDisruptionBudget"] == {"enabled": True, "config": {"maxUnavailable": 1}}
+    unused = ("createUserJob", "postgresql", "statsd", "triggerer")
+    assert not any(whole[component]["enabled"] for component in unused)

@@ -1,7 +1,8 @@
 """The commands in README and docs, as they stand there.
 
-A test that runs one takes it from here, by `documented`, so that what is documented is what was run. That each command
-is run so, or cannot be, is a test of its own: tests/unit/test_commands.py.
+A test that runs one takes it from here, by `documented` or, with those around it, by `documented_block`, so that what
+is documented is what was run. That each command is run so, or cannot be, is a test of its own:
+tests/unit/test_commands.py.
 """
 
 import re
@@ -57,6 +58,12 @@ def documented(document, beginning):
     return found.pop()
 
 
+def documented_block(document, beginning):
+    """The one block for a shell in `document` that begins so, whole: for commands that only make sense together."""
+    [found] = [block for block in _blocks(document, "sh") if block.startswith(beginning)]
+    return found
+
+
 def statements():
     """The SQL of all documents: whole blocks, and what stands in the text; not what is cut short with `…`."""
     return [each for path in DOCUMENTS for each in commands(name_of(path)) if each.is_sql and "…" not in each.text]
@@ -67,17 +74,24 @@ def name_of(path):
 
 
 def commands(document):
-    """All commands of a document, in its order: blocks of `sh` and `sql` first, then what stands in the text."""
-    text = (PROJECT / document).read_text()
-    for language, block in BLOCK.findall(text):
-        if language == "sql":
-            yield Command(document, block.strip(), is_sql=True)
-        elif language == "sh":
-            for line in re.sub(r" *\\\n *", " ", block).splitlines():
-                if command := COMMENT.sub("", line).strip():
-                    yield Command(document, command)
-    for span in re.findall(r"`([^`]+)`", BLOCK.sub("", text)):
+    """All commands of a document: those in blocks of `sql`, in blocks of `sh`, and in the text."""
+    for block in _blocks(document, "sql"):
+        yield Command(document, block.strip(), is_sql=True)
+    for block in _blocks(document, "sh"):
+        for line in lines(block):
+            yield Command(document, line)
+    for span in re.findall(r"`([^`]+)`", BLOCK.sub("", (PROJECT / document).read_text())):
         words = " ".join(span.split()).removesuffix(" …")
         first, _, rest = words.partition(" ")
         if rest and (first in PROGRAMS or first in STATEMENTS):
             yield Command(document, words, is_sql=first in STATEMENTS)
+
+
+def lines(block):
+    """The commands of a block for a shell, each in one line and without its comment."""
+    joined = re.sub(r" *\\\n *", " ", block)
+    return [command for line in joined.splitlines() if (command := COMMENT.sub("", line).strip())]
+
+
+def _blocks(document, language):
+    return [block for found, block in BLOCK.findall((PROJECT / document).read_text()) if found == language]

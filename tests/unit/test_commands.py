@@ -5,9 +5,11 @@ import re
 
 import pytest
 
-from tests.support.documents import DOCUMENTS, PROJECT, commands, documented, name_of
+from tests.support.documents import DOCUMENTS, PROJECT, commands, documented, documented_block, lines, name_of
 
 DOCKER = "needs Docker: `make smoke` and what deploy/compose is tested with run these services"
+AWS = "needs AWS: a test holds each call of aws.md against AWS's own description of it"
+CLUSTER = "needs a cluster; the chart is rendered with the same files where it is at hand"
 NOT_RUN = {
     "make env": "run as the README has it, with -s, by eval",
     "make install": "what .ci/run begins with",
@@ -18,6 +20,18 @@ NOT_RUN = {
     "make logs": DOCKER,
     "make down": DOCKER,
     "docker": DOCKER,
+    "aws": AWS,
+    "terraform destroy": AWS,
+    "helm": CLUSTER,
+    "kubectl rollout": CLUSTER,
+    "kubectl exec": CLUSTER,
+    "kubectl get": CLUSTER,
+    "kubectl wait": CLUSTER,
+    "kubectl logs": CLUSTER,
+    "kubectl delete": CLUSTER,
+    ".venv/bin/python -m pip install helm-python-sdk==0.2.2 kubernetes-validate==1.37.0": "75 MB for one test",
+    "AIRFLOW_CHART=airflow .venv/bin/python -m pytest tests/system/test_helm.py": "the chart is no package",
+    "cp deploy/kubernetes/site.example.yaml site.yaml": CLUSTER,
     "make soak": "an hour; the tests draw a sample of each of its parts",
     "make bench": "half an hour on a machine with nothing else to do; each part of it is tested",
     "make screenshots": "half a minute of a made-up day, whose parts are tested",
@@ -36,12 +50,14 @@ def begins(text, beginning):
 
 
 def taken():
-    """What tests take from documents, in their source: a call of `documented` with both its arguments."""
+    """What tests take from documents, in their source: calls of `documented` and `documented_block`, with literals."""
     for path in (PROJECT / "tests").rglob("test_*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(ast.Name("documented"), [ast.Constant(document), ast.Constant(beginning)]):
                     yield documented(document, beginning)
+                case ast.Call(ast.Name("documented_block"), [ast.Constant(document), ast.Constant(beginning)]):
+                    yield from lines(documented_block(document, beginning))
 
 
 RUN = set(taken())

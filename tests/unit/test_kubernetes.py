@@ -14,6 +14,7 @@ from cryptography.fernet import Fernet
 from include.params import DRAIN_FORM
 from include.privacy.masking import read_keyring
 from include.release import VERSION
+from tests.support.documents import documented_block
 from tests.support.helm_values import CHART, FOLDER, KEYS, PROJECT, VARIANTS, paths, read, values
 
 MANUAL = (PROJECT / "docs/kubernetes.md").read_text()
@@ -124,7 +125,8 @@ def made(tmp_path_factory):
     kubectl.write_text('#!/bin/sh\n[ "$2" != secret ] || { mkdir -p "made/$4" && cp -p "$8"/* "made/$4"; }\n')
     kubectl.chmod(0o755)
     text = section("Secrets")
-    first, second = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    first = documented_block("docs/kubernetes.md", "umask 077")
+    second = documented_block("docs/kubernetes.md", "for file in secrets")
     for file, example in re.findall(r"^\| `secrets/(.+?)` \| .*?(?:`(.+?)`.*)?\|$", text, re.MULTILINE):
         typed = folder / "typed" / file
         typed.parent.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ from include.events.message import Origin, Run
 from include.failures import SetupError
 from include.warehouse.migrations import read_migrations
 from sandbox.events import sample_events, send
+from tests.support.documents import documented
 from tests.support.queues import give_dead_letter_queue
 from tests.support.runs import A_RUN
 
@@ -248,8 +249,9 @@ def test_a_good_queue_has_no_warning(set_up, sqs, queue_url):
 
 
 def doctor(environment, *arguments):
+    _, *command = documented("docs/configuration.md", "python -m include.doctor").split()
     return subprocess.run(
-        [sys.executable, "-m", "include.doctor", *arguments],
+        [sys.executable, *command, *arguments],
         cwd=PROJECT,
         env=os.environ | environment | {"COLUMNS": "160"},
         capture_output=True,

@@ -30,6 +30,7 @@ from include.sqs.calls import Deletes
 from include.sqs.dead_letters import Depth
 from include.warehouse.setup import prepare_warehouse
 from sandbox.servers import RIGHTS, free_port
+from tests.support.documents import documented
 from tests.support.merging import merge
 from tests.support.programs import installed, running
 from tests.support.scraping import samples
@@ -78,7 +79,27 @@ def test_the_configuration_is_one(folder):
 
 
 def test_each_alert_fires_when_it_should_and_not_before(folder):
-    assert "SUCCESS" in promtool("test", "rules", folder / "alerts_test.yml")
+    _, *test, rules = documented("docs/monitoring.md", "promtool test rules").split()
+    assert "SUCCESS" in promtool(*test, folder / rules)
+
+
+def test_prometheus_starts_as_the_document_says(tmp_path):
+    shutil.copytree(MONITORING, tmp_path / "deploy" / "monitoring")
+    port = free_port()
+    script = [
+        documented("docs/monitoring.md", "cd deploy/monitoring"),
+        documented("docs/monitoring.md", "printf %s"),
+        "exec " + documented("docs/monitoring.md", "prometheus --config.file").replace("9090", str(port)),
+    ]
+    installed("prometheus")
+    command = "\n".join([f"cd {tmp_path}", *script])
+    with (
+        running("sh", "-euc", command, port=port, log=tmp_path / "log"),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=PATIENCE) as answer,
+    ):
+        groups = json.load(answer)["data"]["groups"]
+    assert {rule["name"] for group in groups for rule in group["rules"]} == ALERTS.keys()
+    assert (tmp_path / "deploy" / "monitoring" / "metrics_secret").read_text() == "the secret"
 
 
 def test_each_alert_is_tested_both_ways():

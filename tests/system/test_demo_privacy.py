@@ -11,13 +11,15 @@ from sandbox import servers
 from sandbox.demo_privacy import EVENTS, SEED
 from sandbox.environment import airflow_environment
 from sandbox.events import sample_events
+from tests.support.documents import documented
 from tests.support.leaks import everywhere, leaks
 
 PROJECT = Path(__file__).parents[2]
 
 
 def test_it_is_told_to_its_end_and_leaves_nothing(tmp_path):
-    command = ["make", "--old-file=.venv/installed", "demo-privacy"]
+    make, target = documented("README.md", "make demo-privacy").split()
+    command = [make, "--old-file=.venv/installed", target]
     environment = os.environ | {"SANDBOX_HOME": str(tmp_path)}
     done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -13,10 +13,10 @@ import psutil
 import pytest
 
 from sandbox import servers
+from tests.support.documents import documented
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
-RUNBOOK = (PROJECT / "docs" / "runbook.md").read_text()
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def shell(home, script):
 
 def test_make_run_twice(home):
     for run in (1, 2):
-        done = shell(home, "make run")
+        done = shell(home, documented("README.md", "make run"))
         counts = dict(re.findall(r"^│ ([\w: ]+?) +│ +(\d+) +│$", done.stdout, re.MULTILINE))
         assert counts["received"] == "100"
         assert counts["staged"] == counts["inserted"] == "99"
@@ -69,19 +69,18 @@ def test_make_run_twice(home):
 
 
 def test_a_shell_for_plain_airflow_commands(home):
-    [block] = re.findall(r"```sh\n(eval .*?)```", README, re.DOTALL)
-    set_up, seed, test, count, look, stop = (line.split("  ")[0] for line in block.strip().split("\n"))
-    assert seed == "make seed"
-    [backfill] = re.findall(r"^airflow backfill create .*$", RUNBOOK, re.MULTILINE)
+    seed = documented("README.md", "make seed")
+    backfill = documented("docs/runbook.md", "airflow backfill create")
     script = [
-        set_up,
+        documented("README.md", 'eval "$(make -s env)"'),
         f"{seed} EVENTS=20 FORMS=1",
-        test,
-        count,
-        look,
+        documented("README.md", "airflow dags test user_logins"),
+        documented("README.md", "airflow dags test maintain_user_logins"),
+        documented("README.md", "make psql"),
+        documented("README.md", "make doctor"),
         "airflow dags reserialize",
         f"{backfill} --dry-run",
-        stop,
+        documented("README.md", "make stop"),
     ]
     done = shell(home, "\n".join(script))
     assert re.search("batch 1: received 10, staged [0-9]+, rejected [0-9]+, deleted 10", done.stdout)
@@ -95,7 +94,7 @@ def test_the_ui_runs_what_is_triggered_and_ctrl_c_leaves_no_process(home):
     log = home.parent / "ui.log"
     with log.open("w") as output:
         ui = subprocess.Popen(
-            ["make", "ui"],
+            documented("README.md", "make ui").split(),
             cwd=PROJECT,
             env=os.environ | {"SANDBOX_HOME": str(home)},
             stdout=output,
@@ -168,7 +167,8 @@ def ask(url, body=None):
 
 
 def test_make_help_lists_every_target_that_the_readme_names():
-    targets = subprocess.run(["make", "help"], cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    command = documented("README.md", "make help").split()
+    targets = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     listed = {line.split()[0] for line in targets.splitlines()}
     named = set(re.findall(r"(?:^|`|\()make (?:-s )?([a-z-]+)", README, re.MULTILINE))
     assert {"run", "test", "help", "ui", "seed", "env", "stop"} <= named <= listed

@@ -1,6 +1,8 @@
 """The page in the UI of a real Airflow below a base path: who may look, and what a person in front of Chromium sees."""
 
 import json
+import shlex
+import subprocess
 import time
 import urllib.error
 from contextlib import suppress
@@ -14,6 +16,8 @@ from sandbox.people import Person, with_users
 from sandbox.servers import free_port
 from tests.support.asking import ask
 from tests.support.chromium import chromium, fill_in_login, tab_of
+from tests.support.documents import documented
+from tests.support.programs import installed
 from tests.support.queues import MESSAGES, send_events
 from tests.support.warehouses import make_empty
 
@@ -50,6 +54,12 @@ class Airflow:
         return ask(self.page + path, person)
 
 
+def exported(command):
+    """What a shell's `export` sets."""
+    name, _, value = shlex.split(command)[1].partition("=")
+    return {name: value}
+
+
 @pytest.fixture(scope="module")
 def airflow(local, airflow_home):
     port = free_port()
@@ -65,6 +75,7 @@ def airflow(local, airflow_home):
         "AIRFLOW__API__BASE_URL": address,
         "AIRFLOW__API__PORT": str(port),
         "AIRFLOW_VAR_USER_LOGINS_QUEUE_URL": queue,
+        **exported(documented("docs/monitoring.md", "export AIRFLOW_CONN_USER_LOGINS_METRICS=")),
     }
     with components(environment):
         found = Airflow(address)
@@ -127,8 +138,27 @@ def test_nobody_sees_it_who_may_not_see_the_dag(airflow):
         assert described["servers"] == [{"url": "/airflow/user-logins"}]
         of_users = airflow.get("/api/v1/logins/2026-01-31", person)[0]
         assert of_users == (403 if person is airflow.vera else 200)  # a viewer sees no users
-    for path in ("/docs", "/openapi.json", "/metrics"):  # the last one lacks its connection
+    for path in ("/docs", "/openapi.json"):
         assert airflow.get(path, airflow.ada)[0] == 404
+    assert airflow.get("/metrics", airflow.ada)[0] == 401  # it has a secret of its own
+
+
+def test_programs_ask_as_the_manuals_say(airflow):
+    for program in ("curl", "jq"):
+        installed(program)
+    script = [
+        documented("docs/page.md", "token=$(curl"),
+        documented("docs/page.md", "curl -s localhost:8080/user-logins/api/v1/health"),
+        documented("docs/monitoring.md", "curl --header"),
+    ]
+    text = (
+        "\n".join(script).replace("http://localhost:8080", "localhost:8080").replace("localhost:8080", airflow.address)
+    )
+    text = text.replace("olga", "vera").replace('"…"', f'"{PASSWORD}"')
+    said = subprocess.run(["sh", "-euc", text], check=True, capture_output=True, text=True).stdout
+    health, _, metrics = said.partition("}")
+    assert json.loads(health + "}")["keeping_up"] is True
+    assert f'user_logins_received_total{{dag="user_logins"}} {MESSAGES}' in metrics
 
 
 def test_the_plugin_is_loaded_without_an_error(airflow):

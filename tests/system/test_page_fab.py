@@ -6,12 +6,10 @@ requirements-dev.lock: `pip install apache-airflow-providers-fab==3.10.2` beside
 
 import json
 import os
-import re
 import subprocess
 import time
 from contextlib import contextmanager
 from http import HTTPStatus
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -21,11 +19,11 @@ from sandbox.airflow import COMPONENTS, components
 from sandbox.people import Person
 from sandbox.servers import free_port
 from tests.support.asking import ask
+from tests.support.documents import documented
 from tests.support.warehouses import make_empty
 
 pytest.importorskip("airflow.providers.fab", reason="apache-airflow-providers-fab is not installed: it is not locked")
 
-MANUAL = Path(__file__).parents[2] / "docs" / "page.md"
 PASSWORD = "a password of these tests"
 OF_AIRFLOW = {"ada": "Admin", "otto": "Op", "uma": "User", "vera": "Viewer", "pia": "Public", "olga": "Public"}
 OF_OURS = {"dan": "this DAG only", "max": "another DAG"}
@@ -147,9 +145,14 @@ def test_the_menu_is_a_permission_of_its_own(airflow):
 
 
 def test_the_commands_of_the_manual_give_the_entry_or_just_this_dag_with_its_logs(airflow):
-    commands = re.search(r"^## Who may see it$.*?^```sh\n(.*?)^```", MANUAL.read_text(), re.DOTALL | re.MULTILINE)[1]
-    airflow.run(commands)
-    airflow.run("airflow sync-perm")  # takes nothing away
+    for command in (
+        documented("docs/page.md", "airflow roles add-perms Viewer"),
+        documented("docs/page.md", "airflow roles create"),
+        documented("docs/page.md", "airflow roles add-perms login_readers"),
+        documented("docs/page.md", "airflow users add-role"),
+        documented("docs/page.md", "airflow sync-perm"),  # takes nothing away
+    ):
+        airflow.run(command)
     assert [airflow.menu(name) for name in ("uma", "vera", "olga")] == [True, True, True]
     assert airflow.page("olga") == 200
     tasks = "/dags/{}/dagRuns/a run/taskInstances/check_run".replace(" ", "%20")

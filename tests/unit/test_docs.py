@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,10 @@ from include.page.states import STATES
 
 PROJECT = Path(__file__).parents[2]
 DOCUMENTS = [*sorted(PROJECT.glob("*.md")), *sorted((PROJECT / "docs").glob("*.md"))]
+LISTED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PROJECT, check=True, capture_output=True)
+FILES = set(LISTED.stdout.decode().splitlines())
+FOLDERS = {f"{folder}/" for file in FILES for folder in Path(file).parents}
+SUFFIXES = "cfg|css|env|example|jinja|js|json|lock|md|png|py|sql|svg|toml|txt|yaml|yml"
 POSTGRES = "canceling statement due to lock timeout"  # says Postgres, not we
 PROMISES = {
     "Nothing lost",
@@ -21,15 +27,16 @@ PROMISES = {
 }
 
 
+@cache
 def names_of_tests():
-    for path in (PROJECT / "tests").rglob("test_*.py"):
-        yield from (node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
+    trees = [ast.parse(path.read_text()) for path in (PROJECT / "tests").rglob("test_*.py")]
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_test_that_is_named_exists(path):
     named = set(re.findall(r"`(test_\w+)`", path.read_text()))
-    assert named <= set(names_of_tests())
+    assert named <= names_of_tests()
 
 
 def test_every_promise_names_its_tests():
@@ -43,6 +50,13 @@ def test_every_promise_names_its_tests():
 def test_every_link_leads_somewhere(path):
     links = re.findall(r"\]\(([^)#:]+)\)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_and_folder_that_is_named_exists(path):
+    """By its path, or the end of it; of what others make, such as `plugins.zip`, only the suffixes below are ours."""
+    named = set(re.findall(rf"`([\w.-][\w./-]*(?:\.(?:{SUFFIXES})|/))`", path.read_text()))
+    assert [name for name in named if not any(f"/{each}".endswith(f"/{name}") for each in FILES | FOLDERS)] == []
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

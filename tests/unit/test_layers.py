@@ -1,9 +1,10 @@
 """The layers, as a rule: who may import whom. A fault names the file, the import, and the rule that it breaks."""
 
-import ast
 from pathlib import Path
 
 import pytest
+
+from tests.support.imports import imports
 
 PROJECT = Path(__file__).parents[2]
 # The flat modules of include/ that join Airflow to the logic.
@@ -53,16 +54,6 @@ def room(module):
     """The room of a module of include/, given by its dotted name; `include` for the package itself."""
     first = module.split(".")[1] if "." in module else "include"
     return "entrance" if first in ENTRANCE else first
-
-
-def imports(source):
-    """Every module that is imported, with its dotted name; also what only a type checker sees."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            yield from (f"{module}.{alias.name}" for alias in node.names) if module == "include" else [module]
 
 
 def faults(path, source):

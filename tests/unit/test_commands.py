@@ -1,0 +1,77 @@
+"""Each command in README and docs is run by a test that takes it from there, or stands here with the reason."""
+
+import ast
+import re
+
+import pytest
+
+from tests.support.documents import DOCUMENTS, PROJECT, commands, documented, name_of
+from tests.support.manuals import blocks
+
+DOCKER = "needs Docker: `make smoke` and what deploy/compose is tested with run these services"
+RECOVERY = "the drill of docs/recovery.md has no scheduler, and calls what the tasks of the DAG call"
+NOT_RUN = {
+    "make env": "run as the README has it, with -s, by eval",
+    "make install": "what .ci/run begins with",
+    "make test": "it is what runs this",
+    "make check": "what .ci/run and GitHub run beside the tests",
+    "make smoke": DOCKER,
+    "make up": DOCKER,
+    "make logs": DOCKER,
+    "make down": DOCKER,
+    "docker": DOCKER,
+    "make soak": "an hour; the tests draw a sample of each of its parts",
+    "make bench": "half an hour on a machine with nothing else to do; each part of it is tested",
+    "make screenshots": "half a minute of a made-up day, whose parts are tested",
+    "make lock": "asks the package index for what is new",
+    "make lock-check": "asks the package index; a job of its own on GitHub",
+    "pip install -r requirements.lock -c requirements.lock": "asks the package index; `make install` does so too",
+    "airflow dags pause": RECOVERY,
+    "airflow dags unpause": RECOVERY,
+    "airflow dags trigger erase_users": RECOVERY,
+    "airflow db clean": "named as what deletes runs, not as what to do",
+    "chmod -R go+rX .": "changes the clone; what asks for it is told by `docker compose`",
+    "chcon -Rt container_file_t .": "needs SELinux; the document says that it was not tried",
+    "make the role of connection warehouse its owner": "not of make: the sentence of an error",
+}
+
+
+def begins(text, beginning):
+    return text == beginning or text.startswith(f"{beginning} ")
+
+
+def taken():
+    """What tests take from documents, in their source: a call of `documented` with both its arguments."""
+    for path in (PROJECT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Call(ast.Name("documented"), [ast.Constant(document), ast.Constant(beginning)]):
+                    yield documented(document, beginning)
+
+
+RUN = set(taken())
+RUN_WHOLE = blocks("recovery.md")  # as tests/support/recovery.py types them
+DOCUMENTED = {each.text for path in DOCUMENTS for each in commands(name_of(path)) if not each.is_sql}
+
+
+def is_run(text):
+    """Whether a test takes it, or what it is the beginning of: sentences name commands that stand whole elsewhere."""
+    return any(begins(each, text) for each in RUN) or any(text in block for block in RUN_WHOLE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_each_command_is_run_or_cannot_be(path):
+    named = [each.text for each in commands(name_of(path)) if not each.is_sql]
+    assert [text for text in named if not is_run(text) and not any(begins(text, each) for each in NOT_RUN)] == []
+
+
+def test_what_cannot_be_run_is_documented_and_not_run():
+    """So that the list is no longer than it must be."""
+    assert [each for each in NOT_RUN if not any(begins(text, each) for text in DOCUMENTED)] == []
+    assert [each for each in NOT_RUN if any(begins(text, each) for text in RUN)] == []
+
+
+def test_each_target_of_make_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    named = {text.split()[1] for text in DOCUMENTED if begins(text, "make") and text not in NOT_RUN}
+    assert named - targets == set()

@@ -26,7 +26,7 @@ from sandbox.environment import airflow_environment
 from sandbox.servers import free_port
 from tests.support.warehouses import make_empty
 
-pytest_plugins = ["tests.support.fixtures", "tests.support.stacks"]
+pytest_plugins = ["tests.support.fixtures", "tests.support.recovery", "tests.support.stacks"]
 LOCAL_SETTINGS = Path(__file__).parent / "support" / "airflow_local_settings.py"
 
 # Each client parses a megabyte of botocore's JSON again, which would be most of what a thousand short runs cost.

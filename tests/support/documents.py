@@ -36,7 +36,7 @@ PROGRAMS = frozenset(
 STATEMENTS = frozenset(
     {"alter", "create", "delete", "drop", "explain", "grant", "insert", "revoke", "select", "update", "vacuum", "with"}
 )
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 COMMENT = re.compile(r"\s+# .*|^# .*")
 
 
@@ -58,9 +58,9 @@ def documented(document, beginning):
     return found.pop()
 
 
-def documented_block(document, beginning):
-    """The one block for a shell in `document` that begins so, whole: for commands that only make sense together."""
-    [found] = [block for block in _blocks(document, "sh") if block.startswith(beginning)]
+def documented_block(document, beginning, language="sh"):
+    """The one block of this language in `document` that begins so, whole: for what only makes sense together."""
+    [found] = [block for block in _blocks(document, language) if block.startswith(beginning)]
     return found
 
 
@@ -94,4 +94,6 @@ def lines(block):
 
 
 def _blocks(document, language):
-    return [block for found, block in BLOCK.findall((PROJECT / document).read_text()) if found == language]
+    for indent, found, block in BLOCK.findall((PROJECT / document).read_text()):
+        if found == language:
+            yield "".join(line.removeprefix(indent) for line in block.splitlines(keepends=True))

@@ -80,7 +80,9 @@ def test_a_shell_for_plain_airflow_commands(home):
         documented("README.md", "make doctor"),
         "airflow dags reserialize",
         f"{backfill} --dry-run",
-        documented("README.md", "make stop"),
+        documented("docs/recovery.md", "airflow dags pause"),
+        documented("docs/recovery.md", "airflow dags unpause"),
+        documented("docs/recovery.md", "airflow dags trigger"),
     ]
     done = shell(home, "\n".join(script))
     assert re.search("batch 1: received 10, staged [0-9]+, rejected [0-9]+, deleted 10", done.stdout)
@@ -88,6 +90,12 @@ def test_a_shell_for_plain_airflow_commands(home):
     assert "body: too_large; body: not_an_object" in done.stdout
     assert "2026-01-31 10:55" in done.stdout
     assert re.search(r"masked_device_id +\| users \| logins", done.stdout)
+    with servers.start(home).connect("airflow") as metadata:
+        runs = "select conf from dag_run where dag_id = 'erase_users'"
+        assert metadata.execute(runs).fetchall() == [({"dry_run": False},)]
+        unpaused = "select array_agg(dag_id order by dag_id) from dag where not is_paused"
+        assert metadata.execute(unpaused).fetchall() == [(["erase_users"],)]
+    shell(home, documented("README.md", "make stop"))
 
 
 def test_the_ui_runs_what_is_triggered_and_ctrl_c_leaves_no_process(home):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 import time
@@ -17,6 +18,7 @@ from sandbox.airflow import components
 from sandbox.events import sample_events, send
 from tests.support.leaks import everywhere, leaks
 from tests.support.queues import show_again
+from tests.support.recovery import landed_by_the_log
 from tests.support.sinks import Smtp, by_mail, sink, text_of
 from tests.support.sqs_proxy import Call
 
@@ -106,6 +108,15 @@ def look_at_the_checks(scheduler, warehouse):
     assert warehouse.execute(checked).fetchall() == [(True, 99)]
 
 
+def look_at_the_log_without_the_warehouse(scheduler, warehouse, folder):
+    """Should the warehouse be lost, the logs of its runs say what was landed, but for what a killed drain did last."""
+    logs = Path(scheduler.environment["AIRFLOW_HOME"], "logs", "dag_id=user_logins")
+    for (run_id,) in warehouse.execute("select distinct run_id from login_etl.batches"):
+        shutil.copytree(logs / f"run_id={run_id}", folder / "logs" / run_id)
+    known = "select batch_id, received, staged, rejected, deleted from login_etl.batches where deleted is not null"
+    assert landed_by_the_log(folder / "logs", folder) == warehouse.execute(f"{known} order by 1").fetchall() != []
+
+
 def fail_and_look_at_the_mails(scheduler, warehouse):
     """A run that fails is told by mail; one that fails with the same sentence right after it is not."""
     warehouse.execute("update public.user_logins set masked_ip = 'misplaced' where batch_id > 3")
@@ -138,7 +149,7 @@ def wait_until(is_so, seconds=60):
         time.sleep(0.5)
 
 
-def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs, queue_url):
+def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs, queue_url, tmp_path):
     # A scheduled run loads what is on the queue; what its killed task had landed is there once.
     scheduled, states = scheduler.wait(run_type="scheduled")
     assert set(states.values()) == {"success"}
@@ -199,6 +210,8 @@ def test_scheduled_backfill_and_triggered_runs(scheduler, local, warehouse, sqs,
     assert warehouse.execute("select count(*) from public.user_logins where batch_id > 3").fetchone() == (10,)
 
     fail_and_look_at_the_mails(scheduler, warehouse)
+
+    look_at_the_log_without_the_warehouse(scheduler, warehouse, tmp_path)
 
     # Nothing raw is left in the databases or in any log.
     events = [json.loads(body) for seed in (1, 2) for body in sample_events(100, seed)]

@@ -50,8 +50,8 @@ def begins(text, beginning):
 
 
 def taken():
-    """What tests take from documents, in their source: calls of `documented` and `documented_block`, with literals."""
-    for path in (PROJECT / "tests").rglob("test_*.py"):
+    """What tests take from documents, by their source: calls of `documented` and `documented_block`, with literals."""
+    for path in (PROJECT / "tests").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             match node:
                 case ast.Call(ast.Name("documented"), [ast.Constant(document), ast.Constant(beginning)]):

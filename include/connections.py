@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 import boto3
 import psycopg
+from airflow.configuration import conf
 from airflow.providers.amazon.aws.hooks.sqs import SqsHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.sdk import BaseHook, Connection
@@ -171,14 +172,22 @@ def _is_object(text: str) -> bool:
         return False
 
 
+def _missing(name: str) -> str:
+    """What to do about a connection that is not found; Airflow does not tell whether a secrets backend refused it."""
+    places = f"add it under Admin → Connections, or as AIRFLOW_CONN_{name.upper()}"
+    if backend := conf.get("secrets", "backend", fallback=""):
+        backend = backend.rpartition(".")[2]
+        return f" is not defined, or {backend} cannot read it: check prefix, rights and JSON there, or {places}"
+    return f" is not defined: {places}"
+
+
 def _connection(name: str, conn_type: str | None = None) -> Connection:
     """The Airflow connection; the AWS hook would go on without one, with whatever the machine has."""
     try:
         connection = BaseHook.get_connection(name)
     except AirflowNotFoundException:
-        missing = f" is not defined: add it under Admin → Connections, or as AIRFLOW_CONN_{name.upper()}"
         fault = fault_of_variable(name)
-        raise SetupError(f"connection {name}{f': {fault}' if fault else missing}") from None
+        raise SetupError(f"connection {name}{f': {fault}' if fault else _missing(name)}") from None
     if not connection.conn_type and (fault := fault_of_variable(name)):
         raise SetupError(f"connection {name}: {fault}")
     if connection.extra and not _is_object(connection.extra):

@@ -1,4 +1,4 @@
-"""The project in each place where an Airflow may put it, found without any help but what docs/configuration.md says."""
+"""The project in each place where an Airflow may put it, found without any help but what docs/deploy.md says."""
 
 import json
 import os
@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 from sandbox.events import sample_events, send
+from tests.support.deploying import run
+from tests.support.documents import documented_block
 
 PROJECT = Path(__file__).parents[2]
 LOCAL_BUNDLE = "airflow.dag_processing.bundles.local.LocalDagBundle"
+AS_SOMEBODY = "git -c user.name=somebody -c user.email=somebody@example.org"
 # Airflow looks for these two words before it executes a file.
 CANARY = "# airflow, dag\nfrom pathlib import Path\nPath(__file__).with_suffix('.executed').touch()\n"
 
@@ -58,11 +61,12 @@ def as_a_bundle(project):
 
 
 def in_the_plugins_folder(project):
-    """Only dags/ and plugins/ are uploaded, as to a managed Airflow."""
+    """Only what the document's commands pack is uploaded, as to a managed Airflow, which unpacks the plugins."""
     home = project.parent / "managed"
-    for folder in ("dags", "plugins"):
-        shutil.copytree(project / folder, home / folder)
-    shutil.copytree(project / "include", home / "plugins" / "include")
+    run(f"git init -q . && git add -A && {AS_SOMEBODY} commit -q -m all", project)
+    run(documented_block("docs/deploy.md", "rm -rf build"), project)
+    shutil.move(project / "build" / "dags", home / "dags")
+    shutil.unpack_archive(project / "build" / "plugins.zip", home / "plugins")
     return {
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),

@@ -11,6 +11,7 @@ from include.sqs.calls import VISIBILITY_SECONDS
 from include.sqs.check import MIN_RECEIVES
 from sandbox.queues import LONGEST, MAX_RECEIVES
 from tests.support.cloudformation import TEMPLATE, actions, properties, statements, template
+from tests.support.documents import DOCUMENTS, commands, name_of
 
 PROJECT = TEMPLATE.parents[2]
 MANUAL = (PROJECT / "docs" / "aws.md").read_text()
@@ -138,29 +139,35 @@ def test_the_manual_has_each_output_and_each_alarm():
     assert [name for name, _, _ in table("alarm")] == names
 
 
-COMMANDS = [
-    shlex.split(line) for line in re.findall(r"^(aws .*)|`(aws .*?)`", MANUAL, re.MULTILINE) for line in line if line
+CALLS = [
+    (path.name, shlex.split(call))
+    for path in DOCUMENTS
+    for command in commands(name_of(path))
+    for call in re.findall(r"(?:^|\$\()(aws [^)]*)", command.text)
 ]
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: " ".join(words[1:3]))
-def test_a_command_of_the_manual_is_one_of_aws(words):
-    """The command line's own `cloudformation deploy` and `--output` aside, each is a call of AWS's API."""
+@pytest.mark.parametrize(("document", "words"), CALLS, ids=[f"{name}: {' '.join(words[1:3])}" for name, words in CALLS])
+def test_a_command_of_a_manual_is_one_of_aws(document, words):
+    """The command line's own `cloudformation deploy`, `s3` and `--output` aside, each is a call of AWS's API."""
     _, service, command, *options = words
+    if service == "s3":
+        assert (command, document) == ("sync", "deploy.md")
+        return
     options = {name.removeprefix("--"): value for name, value in zip(options[::2], options[1::2], strict=True)}
     if command == "deploy":
         assert (PROJECT / options["template-file"]) == TEMPLATE
         assert options["capabilities"] == "CAPABILITY_IAM"
         return
-    model = get_session().get_service_model(service)
+    model = get_session().get_service_model("s3" if service == "s3api" else service)
     [operation] = [name for name in model.operation_names if name.lower() == command.replace("-", "")]
     members = {name.lower() for name in model.operation_model(operation).input_shape.members}
     assert {name.replace("-", "") for name in options.keys() - {"query", "output"}} <= members
 
 
 def test_the_manual_deploys_and_has_some_calls():
-    assert sum(command == "deploy" for _, _, command, *_ in COMMANDS) == 1
-    assert len(COMMANDS) >= 10
+    assert [name for name, (_, _, command, *_) in CALLS if command == "deploy"] == ["aws.md"]
+    assert len(CALLS) >= 15
 
 
 def test_the_lines_for_terraform_fit_the_template():

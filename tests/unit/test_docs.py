@@ -16,7 +16,7 @@ LISTED = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=PR
 FILES = set(LISTED.stdout.decode().splitlines())
 FOLDERS = {f"{folder}/" for file in FILES for folder in Path(file).parents}
 SUFFIXES = "cfg|css|example|jinja|js|json|lock|md|png|py|sql|svg|toml|txt|yaml|yml"
-MADE_BY_THE_READER = {"site.yaml"}
+OF_OTHERS = {"airflow.cfg", "site.yaml"}
 POSTGRES = "canceling statement due to lock timeout"  # says Postgres, not we
 PROMISES = {
     "Nothing lost",
@@ -56,7 +56,7 @@ def test_every_link_leads_somewhere(path):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_every_file_and_folder_that_is_named_exists(path):
     """By its path, or the end of it; of what others make, such as `plugins.zip`, only the suffixes below are ours."""
-    named = set(re.findall(rf"`([\w.-][\w./-]*(?:\.(?:{SUFFIXES})|/))`", path.read_text())) - MADE_BY_THE_READER
+    named = set(re.findall(rf"`([\w.-][\w./-]*(?:\.(?:{SUFFIXES})|/))`", path.read_text())) - OF_OTHERS
     assert [name for name in named if not any(f"/{each}".endswith(f"/{name}") for each in FILES | FOLDERS)] == []
 
 

@@ -5,7 +5,8 @@ import psycopg
 import pytest
 
 from include.failures import SetupError
-from include.warehouse.migrations import MIGRATIONS, migrate, pending, read_migrations
+from include.warehouse.migrations import MIGRATIONS, migrate, pending, read_migrations, warn_of_newer_tables
+from include.warehouse.setup import prepare_warehouse
 
 # Databases have them: a file is never edited, a change is a migration of its own, with a line here.
 CHECKSUMS = {
@@ -152,3 +153,16 @@ def test_a_table_made_anew_by_an_old_migration_has_its_checksum_again(warehouse)
     )
     assert migrate(warehouse) == ["0004_user_logins"]
     assert dict(warehouse.execute("select name, sha256 from login_etl.schema_migrations").fetchall()) == CHECKSUMS
+
+
+def test_code_that_is_older_than_the_tables_says_so_and_works(warehouse, tmp_path, caplog):
+    migrate(warehouse)
+    warn_of_newer_tables(warehouse)
+    assert caplog.text == ""
+    folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    (folder / "9999_later.sql").write_text("create table login_etl.later ()")
+    migrate(warehouse, folder)
+    prepare_warehouse(warehouse)
+    caplog.clear()
+    warn_of_newer_tables(warehouse)
+    assert f"its tables have migration 9999, but this code ends at {len(NAMES):04}: newer" in caplog.text

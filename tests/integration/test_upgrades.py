@@ -21,7 +21,7 @@ from include.warehouse.migrations import MIGRATIONS, migrate
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_adoption import table
 from tests.integration.test_migrations import NAMES
-from tests.support.earlier import contents, fill
+from tests.support.earlier import ROWS, contents, fill
 from tests.support.merging import merge
 from tests.support.privacy import login, prepared_warehouse, recipient
 from tests.support.schema import SCHEMA
@@ -40,7 +40,8 @@ FIRST_FORMS = {
     },
 }
 EVERYTHING = "SOAK_SECONDS" in os.environ
-VERSIONS = range(1, len(NAMES))
+# In `make test` those that brought something of which there are rows.
+VERSIONS = [version for version in range(1, len(NAMES)) if EVERYTHING or version in ROWS]
 # The exercise's table, with rows of before; an early version's migrations adopted it by themselves.
 LEGACY = [table(), "insert into public.user_logins (user_id) select 'legacy ' || n from generate_series(1, 2) as n"]
 WAITING = """
@@ -94,7 +95,7 @@ def has_all(rows, earlier):
     [
         *((version, {}, False) for version in VERSIONS),
         *((version, FIRST_FORMS, False) for version in ((5, 6, 7) if EVERYTHING else (6,))),
-        *((version, {}, True) for version in (VERSIONS[3:] if EVERYTHING else (4, 6, 11, 20))),
+        *((version, {}, True) for version in (VERSIONS[3:] if EVERYTHING else (4, 20))),
     ],
 )
 def test_a_database_of_each_earlier_version_is_brought_up_to_date_with_its_rows(

@@ -68,7 +68,7 @@ test: $(INSTALLED) ## Run every test, in three processes
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 soak: $(INSTALLED) ## Every kill point, a million hostile bodies, random faults for an hour (SECONDS=3600)
-	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_rotation.py test_vault.py test_soak.py)
+	@SOAK_SECONDS=$(SECONDS) FUZZED_BODIES=1000000 $(BIN)/python -m pytest $(addprefix tests/integration/,test_kill_points.py test_hostile_input.py test_rotation.py test_side_by_side.py test_upgrades.py test_vault.py test_soak.py)
 
 bench: $(INSTALLED) ## Measure speed and cost, and write docs/performance.md; needs a quiet machine and 16 GB of disk
 	@$(BIN)/python -m benchmarks

@@ -49,6 +49,7 @@ from include.sqs.check import check_queue
 from include.sqs.errors import error_name
 from include.warehouse.errors import text_of
 from include.warehouse.identity import warn_of_identity
+from include.warehouse.migrations import warn_of_newer_tables
 from include.warehouse.partitions import missing_partitions, staging_day
 from include.warehouse.setup import check_warehouse
 
@@ -137,6 +138,7 @@ def _check_tables(done: Examination, warehouse: psycopg.Connection, keyring: Key
     with done.check("tables and rights") as found:
         migrations = check_warehouse(warehouse)
         found.append(f"the next run applies {len(migrations)} migrations" if migrations else "as a run needs them")
+        warn_of_newer_tables(warehouse)
     if migrations or migrations is None or keyring is None:
         return  # what is there is not what a run would use
     with done.check("masking") as found:

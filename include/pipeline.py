@@ -28,6 +28,7 @@ from include.sqs.chunk import CHUNK, ChunkBounds
 from include.sqs.dead_letters import only_ours, warn_of_dead_letters
 from include.sqs.plan import Share
 from include.warehouse.identity import check_identity, warn_of_identity
+from include.warehouse.migrations import warn_of_newer_tables
 from include.warehouse.setup import migrate_warehouse, prepare_warehouse
 
 M_MMAP_THRESHOLD = -3  # its number in glibc's malloc.h
@@ -48,6 +49,7 @@ def check_setup(
     log.info("user_logins %s", VERSION)
     with warehouse_connection() as warehouse:
         prepare_warehouse(warehouse)
+        warn_of_newer_tables(warehouse)
         record_depth(warehouse, run, None if window else configured)
         if window:
             check_identity(warehouse)

@@ -7,6 +7,7 @@ the SHA-256 of each file as it was applied, and where another one lies there now
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,6 +23,8 @@ from include.warehouse.statements import FOLDER, read_sql, statement
 from include.warehouse.transactions import transaction
 
 MIGRATIONS = FOLDER / "migrations"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +74,7 @@ def pending(
     connection: psycopg.Connection, migrations: Sequence[Migration], schema: str = "login_etl"
 ) -> list[Migration]:
     """Those that the schema's ledger does not hold, in order; SetupError where it holds one of another text."""
-    ledger: dict[int, str | None] = {}
-    with transaction(connection):
-        [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger"), {"schema": schema}).fetchall()
-        if has_ledger:
-            applied = statement("warehouse/applied_migrations").format(schema=sql.Identifier(schema))
-            ledger = dict(connection.execute(applied).fetchall())
+    ledger = _read_ledger(connection, schema)
     for migration in migrations:
         if ledger.get(migration.version) not in (None, migration.checksum):
             raise SetupError(
@@ -84,6 +82,21 @@ def pending(
                 "with, by its SHA-256: restore the file as it was, and put the change into a new migration"
             )
     return [migration for migration in migrations if migration.version not in ledger]
+
+
+def warn_of_newer_tables(connection: psycopg.Connection) -> None:
+    """Warn where newer code has applied migrations that this code lacks: somebody went back, or is not done upgrading.
+
+    No reason to stop: a migration leaves the tables as the code of before can use them.
+    """
+    known = max(migration.version for migration in read_migrations())
+    newest = max(_read_ledger(connection, "login_etl"), default=0)
+    if newest > known:
+        log.warning(
+            "connection warehouse: its tables have migration %04d, but this code ends at %04d: newer code was here",
+            newest,
+            known,
+        )
 
 
 def record(
@@ -102,3 +115,13 @@ def record(
                 "checksums": [each.checksum for each in migrations],
             },
         )
+
+
+def _read_ledger(connection: psycopg.Connection, schema: str) -> dict[int, str | None]:
+    """The versions in the schema's ledger, with their checksums; nothing where there is no ledger."""
+    with transaction(connection):
+        [(has_ledger,)] = connection.execute(statement("warehouse/has_ledger"), {"schema": schema}).fetchall()
+        if not has_ledger:
+            return {}
+        applied = statement("warehouse/applied_migrations").format(schema=sql.Identifier(schema))
+        return dict(connection.execute(applied).fetchall())

@@ -309,3 +309,12 @@ def test_dead_letters_are_none_without_a_queue_of_them_and_unknown_without_the_r
     assert depth_of({}, {}) == Depth(waiting=None, in_flight=None, dead_letters=0)
     assert depth_of(redrive, {}) == Depth(waiting=4, in_flight=None, dead_letters=None)
     assert depth_of(redrive, {"ApproximateNumberOfMessages": "2"}) == Depth(waiting=4, dead_letters=2)
+
+
+def test_tables_of_newer_code_are_warned_of_and_stop_nothing(empty_warehouse, connections, queue_url, caplog):
+    check(queue_url)
+    assert "newer code" not in caplog.text
+    with empty_warehouse.connect() as owner:
+        owner.execute("insert into login_etl.schema_migrations (version, name) values (9999, '9999_later')")
+    assert check(queue_url) == queue_url
+    assert "its tables have migration 9999" in caplog.text

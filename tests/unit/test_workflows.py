@@ -77,6 +77,12 @@ def test_a_job_ends_and_keeps_no_credentials(job):
     assert [step["with"]["persist-credentials"] for step in checkouts] == [False]
 
 
+def test_the_tests_have_the_commits_of_earlier_versions():
+    """A clone that lacks one skips what needs it."""
+    [tests] = [job for job in yaml.safe_load(TEXTS["ci.yaml"])["jobs"].values() if "make test" in commands(job)]
+    assert [step["with"]["fetch-depth"] for step in tests["steps"] if "checkout@" in step.get("uses", "")] == [0]
+
+
 def test_each_compose_file_with_images_is_kept_up_to_date():
     """The images of Airflow and moto have the versions of their packages, so all of it comes in one group."""
     renovate = json.loads((PROJECT / "renovate.json").read_text())

@@ -8,7 +8,7 @@ SECONDS ?= 3600
 override SQL := $(value SQL)
 export SQL
 
-.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench screenshots check format lock lock-check clean
+.PHONY: help install run ui seed env doctor psql demo-privacy stop image up down logs smoke test soak bench screenshots check format lock lock-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 14
@@ -49,6 +49,10 @@ demo-privacy: $(INSTALLED) ## Tell a story: two people recover a device, the key
 
 stop: $(INSTALLED) ## Stop the local servers that make env started, and Airflow
 	@$(BIN)/python -m sandbox stop
+
+image: ## Build the image of deploy/image, user_logins, with its version and the commit that it is made of in its labels
+	@docker build --quiet --file deploy/image/Dockerfile --tag user_logins:$(VERSION) --tag user_logins:latest \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE_DATE_EPOCH=$(COMMITTED) .
 
 up: ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; EXERCISE=1)
 	@$(COMPOSE) up --wait --remove-orphans $(if $(CELERY),--scale worker=$(CELERY))
@@ -105,6 +109,11 @@ FILES = $(if $(and $(CELERY),$(EXERCISE)),$(error CELERY and EXERCISE do not go 
 	$(if $(CELERY),deploy/compose/celery.yaml) $(if $(EXERCISE),deploy/compose/exercise.yaml)
 # Without either, COMPOSE_FILE of .env decides.
 COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),$(addprefix --file ,docker-compose.yaml $(FILES)))
+
+VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' include/release.py)
+# Of a folder that is no clone nothing is known; one in which something that is copied was changed is no commit's.
+REVISION = $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)$(if $(shell git status --porcelain dags plugins include deploy/image 2>/dev/null),-changed)
+COMMITTED = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 clean: $(INSTALLED) ## Stop the local servers and delete their data
 	@$(BIN)/python -m sandbox clean

@@ -8,7 +8,7 @@ SECONDS ?= 3600
 override SQL := $(value SQL)
 export SQL
 
-.PHONY: help install run ui seed env doctor psql demo-privacy stop up down logs smoke test soak bench screenshots check format lock lock-check clean
+.PHONY: help install run ui seed env doctor psql demo-privacy stop image up down logs smoke test soak bench screenshots check format lock lock-check clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1	/; s/[$$]+/$$/' | expand -t 14
@@ -50,7 +50,11 @@ demo-privacy: $(INSTALLED) ## Tell a story: two people recover a device, the key
 stop: $(INSTALLED) ## Stop the local servers that make env started, and Airflow
 	@$(BIN)/python -m sandbox stop
 
-up: ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; EXERCISE=1)
+image: ## Build the image of deploy/image, user_logins, with its version and the commit that it is made of in its labels
+	@docker build --quiet --file deploy/image/Dockerfile --tag user_logins:$(VERSION) --tag user_logins:latest \
+		--build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) --build-arg SOURCE_DATE_EPOCH=$(COMMITTED) .
+
+up: $(if $(IMAGE),image) ## Start the whole system in Docker and wait until it is healthy (CELERY=2 for two Celery workers; IMAGE=1; EXERCISE=1)
 	@$(COMPOSE) up --wait --remove-orphans $(if $(CELERY),--scale worker=$(CELERY))
 	@echo "Airflow: http://$$($(COMPOSE) port api-server 8080)/dags/user_logins"
 	@echo "Sample events: $(strip $(COMPOSE)) run --rm seed$(if $(EXERCISE),, 500)"
@@ -61,8 +65,8 @@ down: ## Stop it; its data stays
 logs: ## Follow its logs
 	@$(COMPOSE) logs --follow --tail 100
 
-smoke: ## Start a system of its own, crash it in the middle of a load, compare the table, remove it (CELERY=1)
-	@$(PYTHON) -m deploy.compose.smoke $(if $(CELERY),--celery)
+smoke: $(if $(IMAGE),image) ## Start a system of its own, crash it in the middle of a load, compare the table, remove it (CELERY=1 IMAGE=1)
+	@$(PYTHON) -m deploy.compose.smoke $(if $(CELERY),--celery) $(if $(IMAGE),--image)
 
 test: $(INSTALLED) ## Run every test, in three processes
 	@$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
@@ -102,9 +106,15 @@ LOCKED = -r requirements-dev.lock -c requirements-dev.lock
 LOCK = --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 FILES = $(if $(and $(CELERY),$(EXERCISE)),$(error CELERY and EXERCISE do not go together)) \
-	$(if $(CELERY),deploy/compose/celery.yaml) $(if $(EXERCISE),deploy/compose/exercise.yaml)
-# Without either, COMPOSE_FILE of .env decides.
-COMPOSE = docker compose $(if $(CELERY)$(EXERCISE),$(addprefix --file ,docker-compose.yaml $(FILES)))
+	$(if $(CELERY),deploy/compose/celery.yaml) $(if $(EXERCISE),deploy/compose/exercise.yaml) \
+	$(if $(IMAGE),deploy/image/compose.yaml $(if $(CELERY),deploy/image/compose-celery.yaml))
+# Without any, COMPOSE_FILE of .env decides.
+COMPOSE = docker compose $(if $(CELERY)$(EXERCISE)$(IMAGE),$(addprefix --file ,docker-compose.yaml $(FILES)))
+
+VERSION = $(shell sed -n 's/^VERSION = "\(.*\)"/\1/p' include/release.py)
+# Of a folder that is no clone nothing is known; one in which something that is copied was changed is no commit's.
+REVISION = $(or $(shell git rev-parse HEAD 2>/dev/null),unknown)$(if $(shell git status --porcelain dags plugins include deploy/image 2>/dev/null),-changed)
+COMMITTED = $(or $(shell git log -1 --format=%ct 2>/dev/null),0)
 
 clean: $(INSTALLED) ## Stop the local servers and delete their data
 	@$(BIN)/python -m sandbox clean

@@ -50,8 +50,11 @@ from user_logins order by user_id limit 5
 class Stack:
     """The containers of a project of its own, beside those of `docker compose up`."""
 
-    def __init__(self, settings: Path, *, celery: bool) -> None:
-        files = ["docker-compose.yaml", *(["deploy/compose/celery.yaml"] if celery else [])]
+    def __init__(self, settings: Path, *, celery: bool, image: bool) -> None:
+        files = ["docker-compose.yaml"]
+        files += ["deploy/compose/celery.yaml"] if celery else []
+        files += ["deploy/image/compose.yaml"] if image else []
+        files += ["deploy/image/compose-celery.yaml"] if celery and image else []
         self.command = ["docker", "compose", "--project-name", PROJECT, "--env-file", str(settings)]
         self.command += [f"--file={file}" for file in files]
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("COMPOSE_")}
@@ -201,13 +204,16 @@ def main() -> None:
     """Run it; whatever happens, nothing of it stays."""
     parser = argparse.ArgumentParser(prog="make smoke", description=__doc__)
     parser.add_argument("--celery", action="store_true", help="with two Celery workers instead of LocalExecutor")
-    celery = parser.parse_args().celery
+    parser.add_argument("--image", action="store_true", help="with the image of deploy/image instead of mounts")
+    arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that it ends as by Ctrl-C, with nothing left
     with tempfile.NamedTemporaryFile("w", suffix=".env") as settings:
         settings.write(SETTINGS)
         settings.flush()
-        stack = Stack(Path(settings.name), celery=celery)
-        print(f"{'CeleryExecutor, two workers' if celery else 'LocalExecutor'}; project {PROJECT}", flush=True)
+        stack = Stack(Path(settings.name), celery=arguments.celery, image=arguments.image)
+        executor = "CeleryExecutor, two workers" if arguments.celery else "LocalExecutor"
+        code = "the image of deploy/image" if arguments.image else "this folder, mounted"
+        print(f"{executor}; {code}; project {PROJECT}", flush=True)
         stack.remove()
         try:
             smoke(stack)

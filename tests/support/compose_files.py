@@ -14,7 +14,16 @@ PROJECT = Path(__file__).parents[2]
 BASE = "docker-compose.yaml"
 CELERY = "deploy/compose/celery.yaml"
 EXERCISE = "deploy/compose/exercise.yaml"
-VARIANTS = {"base": [BASE], "celery": [BASE, CELERY], "exercise": [BASE, EXERCISE]}
+IMAGE = "deploy/image/compose.yaml"
+CELERY_IMAGE = "deploy/image/compose-celery.yaml"
+VARIANTS = {
+    "base": [BASE],
+    "celery": [BASE, CELERY],
+    "exercise": [BASE, EXERCISE],
+    "image": [BASE, IMAGE],
+    "celery-image": [BASE, CELERY, IMAGE, CELERY_IMAGE],
+    "exercise-image": [BASE, EXERCISE, IMAGE],
+}
 FILES = sorted({file for files in VARIANTS.values() for file in files})
 VARIABLE = re.compile(r"\$(?:\$|\{(\w+):-([^}]*)\})")  # the only forms that the files may use
 REPLACED = ("command", "entrypoint", "test")  # lists that an override replaces; it adds to all others

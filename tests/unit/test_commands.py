@@ -16,6 +16,7 @@ NOT_RUN = {
     "make test": "it is what runs this",
     "make check": "what .ci/run and GitHub run beside the tests",
     "make smoke": DOCKER,
+    "make image": DOCKER,
     "make up": DOCKER,
     "make logs": DOCKER,
     "make down": DOCKER,

@@ -15,9 +15,20 @@ from airflow.models import Connection
 from airflow.providers_manager import ProvidersManager
 from cryptography.fernet import Fernet
 
+from deploy.compose.smoke import Stack
 from include.privacy.masking import read_keyring
 from sandbox.queues import CONTAINERS, QUEUE
-from tests.support.compose_files import BASE, CELERY, EXERCISE, FILES, PROJECT, VARIANTS, docker_compose, services
+from tests.support.compose_files import (
+    BASE,
+    CELERY,
+    EXERCISE,
+    FILES,
+    IMAGE,
+    PROJECT,
+    VARIANTS,
+    docker_compose,
+    services,
+)
 
 STACKS = {name: services(files) for name, files in VARIANTS.items()}
 EACH = [
@@ -30,13 +41,13 @@ ONE_SHOT = ("keys", "migrate", "table", "seed", "privacy")
 LOCAL_PASSWORDS = {"airflow", "pipeline", "postgres", "sandbox"}  # known to everybody; the ports are on 127.0.0.1
 # They have no tag but latest, and are reached by nobody here.
 EXERCISE_IMAGES = ("fetchdocker/data-takehome-localstack:latest", "fetchdocker/data-takehome-postgres:latest")
-MOUNTS = {
+OUR_IMAGE = "user_logins"  # built here, so that it has no tag that anybody could pin
+MOUNTED_CODE = {
     ("./dags", "/opt/airflow/dags", True),
     ("./plugins", "/opt/airflow/plugins", True),
     ("./include", "/opt/airflow/include", True),
-    ("logs", "/opt/airflow/logs", False),
-    ("keys", "/keys", True),
 }
+MOUNTS = {("logs", "/opt/airflow/logs", False), ("keys", "/keys", True)}
 NEEDED = {  # without one of these all services are healthy, and no task succeeds
     "AIRFLOW__API__SECRET_KEY_CMD": "cat /keys/api_secret_key",
     "AIRFLOW__API_AUTH__JWT_SECRET_CMD": "cat /keys/jwt_secret",
@@ -52,7 +63,17 @@ COMMANDS = {
     "worker": "celery worker",
 }
 # Neither privileged nor network_mode, for example.
-SERVICE_KEYS = {"command", "depends_on", "entrypoint", "env_file", "environment", "extra_hosts", "healthcheck", "image"}
+SERVICE_KEYS = {
+    "build",
+    "command",
+    "depends_on",
+    "entrypoint",
+    "env_file",
+    "environment",
+    "extra_hosts",
+    "healthcheck",
+    "image",
+}
 SERVICE_KEYS |= {"logging", "mem_limit", "ports", "profiles", "restart", "user", "volumes", "working_dir"}
 MEMORY = {"m": 2**20, "g": 2**30}
 
@@ -102,7 +123,9 @@ def test_what_is_mounted_exists_and_is_read_only(name, service):
 
 @pytest.mark.parametrize(("name", "service"), EACH)
 def test_an_image_is_pinned(name, service):
-    assert service["image"] in EXERCISE_IMAGES or re.fullmatch(r"[a-z/]+:\d+\.\d+(\.\d+)?", service["image"])
+    assert service["image"] in (*EXERCISE_IMAGES, OUR_IMAGE) or re.fullmatch(
+        r"[a-z/]+:\d+\.\d+(\.\d+)?", service["image"]
+    )
 
 
 def test_the_images_are_of_the_versions_that_the_project_is_tested_with():
@@ -168,7 +191,7 @@ def test_a_service_that_goes_on_has_a_limit_and_comes_back(name, service):
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_all_of_it_fits_into_a_laptop_of_8_gb(variant):
     limits = [service["mem_limit"] for service in STACKS[variant].values() if "mem_limit" in service]
-    limits += ["1g"] if variant == "celery" else []  # its second worker
+    limits += ["1g"] if "worker" in STACKS[variant] else []  # its second worker
     assert sum(int(limit[:-1]) * MEMORY[limit[-1]] for limit in limits) < 8 * 2**30
 
 
@@ -190,7 +213,9 @@ def test_each_setting_is_one_of_airflows(variant):
 def test_the_services_of_airflow_share_one_environment(variant):
     stack = STACKS[variant]
     environments = [
-        stack[name]["environment"] for name in AIRFLOW if name in stack and (variant, name) != ("exercise", "scheduler")
+        stack[name]["environment"]
+        for name in AIRFLOW
+        if name in stack and not (EXERCISE in VARIANTS[variant] and name == "scheduler")
     ]
     assert all(environment == environments[0] for environment in environments)
 
@@ -201,7 +226,8 @@ def test_the_services_of_airflow_have_what_tasks_need(variant):
     for name in AIRFLOW:
         if name in stack:
             service = stack[name]
-            assert {(one["source"], one["target"], one["read_only"]) for one in service["volumes"]} == MOUNTS
+            mounts = {(one["source"], one["target"], one["read_only"]) for one in service["volumes"]}
+            assert mounts == MOUNTS | (set() if IMAGE in VARIANTS[variant] else MOUNTED_CODE)
             assert NEEDED.items() <= service["environment"].items()
             assert (
                 service.get("command") == COMMANDS[name]
@@ -229,8 +255,9 @@ def test_each_database_keeps_its_data_in_a_volume_of_its_own(variant):
         assert volume["target"] == "/var/lib/postgresql/data"
         volumes.append(volume["source"])
     assert len(set(volumes)) == 2
-    assert (volumes[1] == "warehouse") == (variant != "exercise")  # another database by name, role and password
-    if variant != "exercise":  # whose role is the owner of all
+    exercise = EXERCISE in VARIANTS[variant]
+    assert (volumes[1] == "warehouse") != exercise  # another database by name, role and password
+    if not exercise:  # whose role is the owner of all
         scripts = sorted(
             (one["target"], one["source"]) for one in stack["warehouse"]["volumes"] if one["type"] == "bind"
         )
@@ -256,9 +283,36 @@ def test_a_script_of_ours_is_where_python_looks_for_it(name, service):
     module = PROJECT / service["entrypoint"].split()[2].replace(".", "/")
     path = module / "__main__.py" if module.is_dir() else module.with_suffix(".py")
     folder_of_it = path.relative_to(PROJECT).parts[0]
-    for part in {folder_of_it} if folder_of_it == "include" else {folder_of_it, "sandbox"}:
-        assert (f"./{part}", f"{folder}/{part}") in mounted
+    if folder_of_it == "include" and service["image"] == OUR_IMAGE:
+        assert (folder, mounted) == ("/opt/airflow", set())
+    else:
+        for part in {folder_of_it} if folder_of_it == "include" else {folder_of_it, "sandbox"}:
+            assert (f"./{part}", f"{folder}/{part}") in mounted
     assert path.exists()
+
+
+@pytest.mark.parametrize("variant", [variant for variant, files in VARIANTS.items() if IMAGE in files])
+def test_all_of_airflow_has_the_code_from_one_image_which_is_built_once(variant):
+    stack = STACKS[variant]
+    without = services([file for file in VARIANTS[variant] if not file.startswith("deploy/image/")])
+    assert {name for name, service in without.items() if service["image"].startswith("apache/airflow:")} == {
+        name for name, service in stack.items() if service["image"] == OUR_IMAGE
+    }
+    [build] = [service["build"] for service in stack.values() if "build" in service]
+    assert build == {"context": ".", "dockerfile": "deploy/image/Dockerfile"}
+    bound = {
+        name
+        for name, service in stack.items()
+        if service["image"] == OUR_IMAGE and any(one["type"] == "bind" for one in service["volumes"])
+    }
+    assert bound == {"keys"}  # of the sandbox, and no part of what runs in production
+
+
+def test_a_line_of_the_example_is_a_variant():
+    example = (PROJECT / ".env.example").read_text()
+    lines = re.findall(r"^#COMPOSE_FILE=(.*)$", example, re.MULTILINE)
+    assert [BASE, IMAGE] in [line.split(":") for line in lines]
+    assert all(line.split(":") in VARIANTS.values() for line in lines)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -356,13 +410,30 @@ def test_a_command_that_is_documented_names_files_and_services_that_exist(path):
         assert re.search(r"compose (?:-f \S+ )*(up --wait|run --rm|exec|down)", command)
 
 
-@pytest.mark.parametrize("variant", [[], ["CELERY=2"], ["EXERCISE=1"]])
+def made(*arguments):
+    """The commands that make would run."""
+    make = ["make", "--no-print-directory", "--dry-run", *arguments]
+    return subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("variant", [[], ["CELERY=2"], ["EXERCISE=1"], ["IMAGE=1"]])
 def test_the_commands_of_make_are_the_documented_ones(variant):
-    documented = "".join((PROJECT / file).read_text() for file in ("README.md", CELERY, EXERCISE))
-    make = ["make", "--no-print-directory", "--dry-run", "up", *variant]
-    printed = subprocess.run(make, cwd=PROJECT, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    documented = "".join((PROJECT / file).read_text() for file in ("README.md", CELERY, EXERCISE, IMAGE))
+    [printed] = re.findall("^docker compose .*", made("up", *variant), re.MULTILINE)
     command = " ".join(printed.replace("--remove-orphans", "").replace("--file", "-f").split())
     assert re.search(rf"^\W*{command}( |$)", documented, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("variant", ["base", "celery", "image", "celery-image"])
+def test_the_smoke_test_starts_what_make_starts(variant):
+    celery, image = "celery" in variant, "image" in variant
+    files = Stack(PROJECT / "none.env", celery=celery, image=image).command
+    assert [option.removeprefix("--file=") for option in files if option.startswith("--file=")] == VARIANTS[variant]
+    variables = ["CELERY=2"] * celery + ["IMAGE=1"] * image
+    [up] = re.findall("^docker compose .* up .*", made("up", *variables), re.MULTILINE)
+    assert (re.findall(r"--file (\S+)", up) or [BASE]) == VARIANTS[variant]
+    built, smoke = re.fullmatch("(docker build .*?)?(python3 .*)", made("smoke", *variables), re.DOTALL).groups()
+    assert (bool(built), "--celery" in smoke, "--image" in smoke) == (image, celery, image)
 
 
 @pytest.mark.parametrize(

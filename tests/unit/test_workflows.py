@@ -26,20 +26,22 @@ def commands(job):
 
 
 def made(text):
-    return re.findall(r"^\s*(?:- run: )?make ([a-z-]+)$", text, re.MULTILINE)
+    return re.findall(r"^\s*(?:- run: )?make ([a-z-]+(?: [A-Z]+=\w+)*)$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_job_is_a_target_of_the_makefile(job):
     *preparation, last = commands(job)
-    [target] = made(last)
-    assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
+    [made_last] = made(last)
+    target, *variables = made_last.split()
+    [recipe] = re.findall(rf"^{target}:.*\n(?:\t.*\n)+", MAKEFILE, re.MULTILINE)
+    assert all(f"$({variable.split('=')[0]})" in recipe for variable in variables)
     assert all(command.startswith("sudo apt-get ") for command in preparation)
 
 
 def test_nothing_that_a_fresh_clone_must_pass_is_left_out():
     assert {"check", "test", "smoke"} | {"install"} == set(made(CI_RUN))
-    assert {"check", "test", "smoke", "lock-check"} == set(made(TEXTS["ci.yaml"]))
+    assert {"check", "test", "smoke", "smoke IMAGE=1", "lock-check"} == set(made(TEXTS["ci.yaml"]))
 
 
 def test_the_tests_have_the_programs_that_they_start():
@@ -83,13 +85,19 @@ def test_the_tests_have_the_commits_of_earlier_versions():
     assert [step["with"]["fetch-depth"] for step in tests["steps"] if "checkout@" in step.get("uses", "")] == [0]
 
 
-def test_each_compose_file_with_images_is_kept_up_to_date():
+def test_each_file_with_images_is_kept_up_to_date():
     """The images of Airflow and moto have the versions of their packages, so all of it comes in one group."""
     renovate = json.loads((PROJECT / "renovate.json").read_text())
     patterns = [r"(^|/)(?:docker-)?compose[^/]*\.ya?ml$"]  # Renovate's own
     patterns += [each.strip("/") for each in renovate["docker-compose"]["managerFilePatterns"]]
     assert all(any(re.search(pattern, name) for pattern in patterns) for name in FILES)
+    files = (path.name for path in (PROJECT / "deploy" / "image").iterdir())
+    assert [name for name in files if re.search(r"(^|/|\.)([Dd]ocker|[Cc]ontainer)file$", name)] == ["Dockerfile"]
+    assert {"docker-compose", "dockerfile", "pip_requirements"} <= set(renovate["enabledManagers"])
     assert [rule["groupName"] for rule in renovate["packageRules"] if rule["matchPackageNames"] == ["*"]]
+    assert [rule["matchPackageNames"] for rule in renovate["packageRules"] if not rule.get("enabled", True)] == [
+        ["user_logins"]
+    ]
 
 
 def test_a_commit_is_checked_as_a_change_is():

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from copy import copy
 from datetime import timedelta
 from pathlib import Path
 
@@ -106,7 +107,7 @@ def test_the_sensor_cannot_be_made_deferrable():
     ],
 )
 def test_bounds_are_typed_and_bounded(dag, name, default, lowest, highest):
-    param = dag.params.get_param(name)
+    param = copy(dag.params.get_param(name))  # which keeps what it has resolved, and is the form of others too
     assert param.resolve() == default
     for value in (lowest, highest):
         assert param.resolve(value) == value

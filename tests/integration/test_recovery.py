@@ -7,6 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import psycopg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -18,15 +19,16 @@ from include.events.login import RejectedMessage
 from include.events.message import Message, Origin, Run
 from include.failures import SetupError
 from include.page.metrics import exposition
-from include.privacy.install import fault_of_privacy, install
+from include.privacy.install import fault_of_privacy, install, members
 from include.privacy.reveal import check_key
 from sandbox.events import send
 from tests.integration.test_failing_sqs import DELETE, Fault, keep_the_first
-from tests.support.privacy import login, originals, prepared_warehouse, recipient
+from tests.support.privacy import PEOPLE, login, originals, prepared_warehouse, recipient
 from tests.support.queues import MESSAGES, left_on, send_events, show_again
 from tests.support.recovery import (
     DUMP,
     EVA,
+    LEAVE,
     RESTORE,
     RESTORE_AS_DBA,
     anchor,
@@ -173,19 +175,33 @@ def all_is_there_but_what_is_lost(operator, host, keyring, private_key, *, lost)
     assert ask(host, "select * from login_etl.history where unbalanced_batches is not null") == []
 
 
-def test_a_dba_who_is_no_superuser_restores_it_too_and_never_without_owners(operator, local, monkeypatch):
-    host = local.postgres
-    with prepared_warehouse(host):
-        recipient(host)
-    operator.must(DUMP, host)
+def test_a_dba_who_is_no_superuser_restores_it_too_and_never_without_owners(operator, local, another, monkeypatch):
+    host = another.folder
+    with prepared_warehouse(local.postgres):
+        recipient(local.postgres)
+    send_events(operator.sqs, operator.queue_url, "before")
+    operator.runs("before")
+    operator.must(DUMP, local.postgres)
+    another.make()
+    another.start()
+    with psycopg.connect(host=host, user="postgres", dbname="postgres", autocommit=True) as superuser:
+        superuser.execute("create role rds login createrole createdb")
+    said = operator.must(RESTORE_AS_DBA, host, user="rds")
+    refused = re.findall(
+        "^ERROR:  (.*)$", said, re.MULTILINE
+    )  # a superuser's lines, which the document says are no error
+    assert refused == ['role "postgres" already exists', "permission denied to alter role"]
+    assert operator.counts_what_is_lost(host, user="rds") == (0, 0, 0, 0)
+    operator.must(LEAVE, host, user="rds")
     connect_to(host, monkeypatch)
-    with local.connect("postgres") as superuser:
-        superuser.execute("alter role dba createdb; grant pipeline to dba with admin option")
-        superuser.execute("drop database warehouse with (force)")
-    operator.must(RESTORE_AS_DBA, host, user="dba")
-    with login(host, "dba") as dba:
+    with login(host, "rds") as dba:
         assert install(dba, login="pipeline") == []
+        assert {role: members(dba)[role] for role in PEOPLE.values()} == {role: name for name, role in PEOPLE.items()}
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            dba.execute("select from login_etl.batches")
     assert pipeline.check_setup(A_RUN, operator.queue_url, source="queue", window=None)
+    for person in ("olga", "uwe", "ann"):
+        login(host, person).close()
 
     operator.must("dropdb warehouse; createdb warehouse; pg_restore --no-owner --dbname=warehouse warehouse.dump", host)
     with pytest.raises(SetupError, match="permission denied for schema login_etl"):

@@ -26,9 +26,10 @@ from tests.support.worker import erase
 
 PROJECT = Path(__file__).parents[2]
 PROGRAMS = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]  # of the sandbox's server
-DUMP = documented_block("docs/recovery.md", "pg_dumpall")
+DUMP = documented_block("docs/recovery.md", "umask 077\npg_dumpall")
 RESTORE = documented_block("docs/recovery.md", "psql --quiet --file=globals.sql")
-RESTORE_AS_DBA = documented_block("docs/recovery.md", "psql --quiet --command='grant")
+RESTORE_AS_DBA = documented_block("docs/recovery.md", "sed -E")
+LEAVE = documented_block("docs/recovery.md", "psql --quiet --command='revoke")
 COUNT = documented_block("docs/recovery.md", "grep")
 VERIFY = documented_block("docs/recovery.md", "python -m include.privacy verify")
 ERASE = documented_block("docs/recovery.md", "python -m include.privacy erase")
@@ -59,7 +60,7 @@ class Operator:
         """Run a block of the manual; exit code and output."""
         paths = os.pathsep.join((str(PROGRAMS), str(Path(sys.executable).parent), os.environ["PATH"]))
         environment = os.environ | {"PGHOST": host, "PGUSER": user, "PGDATABASE": "warehouse", "PATH": paths}
-        environment |= {"LOGS": str(self.folder / "logs"), "PYTHONPATH": str(PROJECT)}
+        environment |= {"LOGS": str(self.folder / "logs"), "PROJECT": str(PROJECT), "PYTHONPATH": str(PROJECT)}
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", block],
             cwd=self.folder,
@@ -76,9 +77,9 @@ class Operator:
         assert code == 0, said
         return said
 
-    def counts_what_is_lost(self, host):
+    def counts_what_is_lost(self, host, user="postgres"):
         """By the manual's query: batches, messages, how many of them rejected, numbers without a line."""
-        said = self.must(COUNT, host)
+        said = self.must(COUNT, host, user)
         return tuple(int(cell) for cell in re.findall(r"-\n +(\d+) \| +(\d+) \| +(\d+) \| +(\d+)\n", said)[0])
 
     def runs(self, name, source="queue"):
@@ -107,7 +108,6 @@ def operator(keys, connected_through_proxies, impatient, tmp_path, sqs, queue_ur
     keys(1)
     monkeypatch.setattr(logging.getLogger("include"), "level", logging.INFO)
     give_dead_letter_queue(sqs, queue_url)
-    (tmp_path / "sandbox").symlink_to(PROJECT / "sandbox")
     return Operator(tmp_path, sqs, queue_url, connected_through_proxies)
 
 

@@ -25,7 +25,7 @@ from tests.support.documents import PROJECT, documented_block
 MANUAL = PROJECT / "docs" / "deploy.md"
 ACCOUNT = "eu-west-1:123456789012"
 QUEUE = "https://sqs.eu-west-1.amazonaws.com/123456789012/login-queue"
-WRITING = documented_block("docs/deploy.md", "umask 077")
+WRITING = documented_block("docs/deploy.md", "( #")
 WAREHOUSE = documented_block("docs/deploy.md", '{"conn_type": "postgres"', "json")
 
 
@@ -111,7 +111,7 @@ def deployed(store, asked, aws, empty_warehouse, environment, queue_url, tmp_pat
     run(writing, tmp_path)
     connection = json.loads(WAREHOUSE) | {"host": empty_warehouse.postgres, "password": secrets.token_urlsafe(32)}
     (tmp_path / "secrets" / "warehouse").write_text(json.dumps(connection) + "\n")
-    put(store.putting, tmp_path / "secrets", aws)
+    put(store.putting, tmp_path, aws)
     inherited = {
         name: value
         for name, value in (os.environ | environment).items()

@@ -1,4 +1,7 @@
-"""Each command in README and docs is run by a test that takes it from there, or stands here with the reason."""
+"""Each command in README and docs is taken from there by a test, to be run, or stands here with the reason.
+
+That a test which takes one also runs it, its reader sees.
+"""
 
 import ast
 import re
@@ -76,7 +79,10 @@ def is_run(text):
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_each_command_is_run_or_cannot_be(path):
     named = [each.text for each in commands(name_of(path)) if not each.is_sql]
-    assert [text for text in named if not is_run(text) and not any(begins(text, each) for each in NOT_RUN)] == []
+    neither = [text for text in named if not is_run(text) and not any(begins(text, each) for each in NOT_RUN)]
+    assert neither == [], (
+        "let a test take them, by tests/support/documents.py, or put them into NOT_RUN with the reason"
+    )
 
 
 def test_what_cannot_be_run_is_documented_and_not_run():

@@ -27,6 +27,8 @@ from benchmarks.sqs_stub import Stub, sqs_stub
 from include.connections import BOTOCORE
 from include.events.message import Origin, Run
 from include.privacy.masking import Keyring, read_keyring
+from include.sqs.lean import make_lean
+from include.sqs.plan import MAX_THREADS
 from include.sqs.reading import read_in_turn
 from include.warehouse.setup import prepare_warehouse
 from sandbox.environment import airflow_environment
@@ -35,7 +37,6 @@ from sandbox.servers import RIGHTS, Servers, servers
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-MOST_THREADS = 64
 ROUND_TRIP = 0.015  # seconds, as from a machine in the same AWS region
 
 Prepare = Callable[[], AbstractContextManager[Callable[[], object]]]
@@ -74,16 +75,18 @@ class Bench:
         connection.prepare_threshold = None
         return connection
 
-    def client(self, config: Config = BOTOCORE) -> SQSClient:
-        """The pipeline's client, or another one, with a connection for each of at most MOST_THREADS threads."""
+    def client(self, config: Config = BOTOCORE, *, lean: bool = True) -> SQSClient:
+        """The pipeline's client, or another one, with a connection for each of at most MAX_THREADS threads."""
         client: SQSClient = boto3.client(
             "sqs",
             endpoint_url=self.stub.endpoint,
             region_name="us-east-1",
             aws_access_key_id="bench",
             aws_secret_access_key="bench",  # noqa: S106 - it takes any
-            config=config.merge(Config(max_pool_connections=2 * MOST_THREADS)),
+            config=config.merge(Config(max_pool_connections=2 * MAX_THREADS)),
         )
+        if lean:
+            make_lean(client)
         read_in_turn(client)
         client.get_queue_attributes(QueueUrl=self.stub.queue_url, AttributeNames=["VisibilityTimeout"])
         return client

@@ -23,6 +23,7 @@ from include.failures import SetupError
 from include.malformed import fault_of_variable
 from include.privacy.masking import Keyring, read_keyring
 from include.sqs.errors import raising_setup_errors
+from include.sqs.lean import make_lean
 from include.sqs.plan import MAX_THREADS
 from include.sqs.reading import read_in_turn
 from include.warehouse.errors import text_of
@@ -76,6 +77,7 @@ def sqs_client() -> SQSClient:
         with raising_setup_errors(f"connection {AWS}"):
             config = SqsHook(aws_conn_id=AWS).config.merge(BOTOCORE)
             client: SQSClient = SqsHook(aws_conn_id=AWS, config=config).get_conn()
+            make_lean(client)
             read_in_turn(client)
     except ProfileNotFound as error:
         raise SetupError(

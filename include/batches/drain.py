@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from time import monotonic
@@ -76,6 +77,7 @@ def drain_and_mask(
         return Staged(batch, delete(queue, [message.receipt for message in chunk], threads=threads, pool=deleters))
 
     with (
+        all_else_frozen(),
         closing(Consumer(queue)) as consumer,
         ThreadPoolExecutor(threads, thread_name_prefix="receive") as receivers,
         # Of their own: who receives may have to wait until there is room, which deletes must not.
@@ -101,6 +103,16 @@ def drain_and_mask(
                 finish_after_a_failure(connection, staged)
                 raise
     return dict(totals)
+
+
+@contextmanager
+def all_else_frozen() -> Iterator[None]:
+    """Let nobody search all that is there already, such as Airflow, for garbage again and again: a third of our CPU."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def in_time(chunk: Sequence[Received]) -> Sequence[Received]:

@@ -1,4 +1,4 @@
-"""The two calls that a drain makes over and over, for less than half of what boto3 takes.
+"""The two calls that a drain makes over and over, for about half of the CPU that boto3 takes.
 
 Most of what a call costs is the same each time: to resolve the endpoint, to choose headers and a signer, to read by a
 model. So boto3 makes the first call of an operation, and its request becomes the template of those that follow, which
@@ -37,7 +37,7 @@ from pydantic_core import core_schema as core
 
 log = logging.getLogger(__name__)
 
-LEFT_TO_BOTO3 = "boto3 receives and deletes, which takes twice the CPU: %s"
+LEFT_TO_BOTO3 = "boto3 receives and deletes, which takes more CPU: %s"
 READING = CoreConfig(cache_strings="keys")  # no values, which are to be gone with their batch
 SAME = {"x-amz-target", "x-amzn-query-mode", "content-type", "user-agent", "amz-sdk-request"}  # in all requests
 # What of boto3's events a lean call does not have.

@@ -2,7 +2,7 @@
 
 from typing import TypedDict
 
-# Measured (docs/performance.md): a drain moves some 6,000 messages a second, and starting a task takes one and a half
+# Measured (docs/performance.md): a drain moves some 5,400 messages a second, and starting a task takes one and a half
 # seconds of CPU; the work of two seconds is worth a task. At a round trip of 15 ms a thread moves 500 in two seconds;
 # it may end with a call that finds nothing. With more than 32, threads wait for the interpreter, not for SQS.
 WORKER_MESSAGES = 12_500

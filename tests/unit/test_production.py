@@ -5,6 +5,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).parents[2] / "docs"
 PRODUCTION = (DOCS / "production.md").read_text()
+PERFORMANCE = (DOCS / "performance.md").read_text()
 RUNS_A_DAY = 24 * 60 // 5
 
 
@@ -26,6 +27,13 @@ def test_the_sizes_are_computed_from_what_was_measured():
         assert int(slots) * speed * 180 >= most
         exact = (messages * row, 30 * messages * staged, messages * wal)
         assert [float(size) for size in gigabytes] == [float(f"{size / 1e9:.2g}") for size in exact]
+
+
+def test_the_speed_of_a_drain_is_the_one_that_was_measured_last():
+    """As `make bench` has written it, of one worker; rounded down."""
+    found = re.findall(r"^\| two mapped workers against one, 15 ms \| ([\d,]+) msg/s \|", PERFORMANCE, re.MULTILINE)
+    [benched] = [int(each.replace(",", "")) for each in found]
+    assert 0.95 * benched <= measured(r"\| ([\d ]+) messages/s at a round trip") <= benched
 
 
 def test_the_names_are_those_of_the_other_manuals():

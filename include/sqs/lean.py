@@ -169,15 +169,19 @@ class Lean:
 
     def _send(self, operation: str, template: Template, body: bytes) -> AWSResponse | BotoCoreError:
         """Send a request once, as botocore does, and return how that has ended."""
-        credentials = self._credentials.get_frozen_credentials()
-        date = strftime("%Y%m%dT%H%M%SZ", gmtime())
-        headers: Any = template.headers(body, credentials, date=date, call_id=str(uuid4()))
-        request = AWSPreparedRequest("POST", template.url, headers, body, stream_output=False)
+        request = self._request(template, body)
         try:
             answers = self._emit(f"before-send.sqs.{operation}", request=request)
             return next((answer for _, answer in answers if answer), None) or self._session.send(request)
         except BotoCoreError as error:
             return error
+
+    def _request(self, template: Template, body: bytes) -> AWSPreparedRequest:
+        """A signed request, made apart: where sending fails, a traceback that shows variables shows no secret."""
+        credentials = self._credentials.get_frozen_credentials()
+        date = strftime("%Y%m%dT%H%M%SZ", gmtime())
+        headers: Any = template.headers(body, credentials, date=date, call_id=str(uuid4()))
+        return AWSPreparedRequest("POST", template.url, headers, body, stream_output=False)
 
     def _learn(self, operation: str, call: dict[str, Any], request: AWSPreparedRequest) -> None:
         """Take boto3's request for the template, if it was not a second try; raises nothing."""

@@ -347,6 +347,20 @@ def test_neither_bodies_nor_secrets_are_in_logs_or_texts(server, caplog):
     assert not any(word in told for word in ("raw value", SECRET, "made-up-token"))
 
 
+def test_where_a_call_is_ended_no_variable_has_the_secret(server):
+    """As a traceback may show them, which ends up in the task's log."""
+    client = learned(lean_client(server.url))
+
+    def give_up(length):
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError) as raised, waiting_for_room(give_up):
+        ask(client, RECEIVE)
+    own = [entry for entry in raised.traceback if "include" in entry.path.parts]
+    assert {entry.name for entry in own} >= {"call", "_send"}
+    assert [entry.name for entry in own if SECRET in repr(entry.frame.f_locals)] == []
+
+
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory):
     path = tmp_path_factory.mktemp("tls") / "both.pem"

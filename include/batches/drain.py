@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import chain
 from time import monotonic
@@ -16,6 +15,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from include.batches import counts
+from include.batches.interpreter import all_else_frozen, on_one_core
 from include.batches.staging import Batch, stage
 from include.events.login import Login, RejectedMessage, parse
 from include.events.message import Message, Origin
@@ -73,15 +73,17 @@ def drain_and_mask(
     staged: deque[Staged] = deque()
 
     def land(chunk: Sequence[Received]) -> Staged:
+        core.choose()
         batch = stage_chunk(connection, chunk, keyring=keyring, origin=origin)
         return Staged(batch, delete(queue, [message.receipt for message in chunk], threads=threads, pool=deleters))
 
     with (
         all_else_frozen(),
+        on_one_core() as core,
         closing(Consumer(queue)) as consumer,
-        ThreadPoolExecutor(threads, thread_name_prefix="receive") as receivers,
+        ThreadPoolExecutor(threads, "receive", core.join) as receivers,
         # Of their own: who receives may have to wait until there is room, which deletes must not.
-        ThreadPoolExecutor(threads, thread_name_prefix="delete") as deleters,
+        ThreadPoolExecutor(threads, "delete", core.join) as deleters,
     ):
         first = consumer.receive(min(CALL_SIZE, messages)) if monotonic() < deadline else []
         more = messages - len(first) if first else 0
@@ -103,16 +105,6 @@ def drain_and_mask(
                 finish_after_a_failure(connection, staged)
                 raise
     return dict(totals)
-
-
-@contextmanager
-def all_else_frozen() -> Iterator[None]:
-    """Let nobody search all that is there already, such as Airflow, for garbage again and again: a third of our CPU."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
 
 
 def in_time(chunk: Sequence[Received]) -> Sequence[Received]:

@@ -1,8 +1,11 @@
 """From the queue to `user_logins`, by the logic alone: real Postgres, real SQS, no Airflow."""
 
 import json
+import os
 import re
 import signal
+import sys
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -14,6 +17,7 @@ import psycopg
 import pytest
 
 from include.batches import drain as drain_module
+from include.batches import interpreter
 from include.batches.drain import drain_and_mask
 from include.batches.merge import Merged
 from include.batches.rebuild import rebuild
@@ -33,6 +37,7 @@ from sandbox.events import SHARED_ADDRESSES, SHARED_DEVICES, sample_events, send
 from tests.support.merging import REBUILD, merge
 from tests.support.queues import left_on
 
+CORES = os.sched_getaffinity(0) if sys.platform == "linux" else set()
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 AGES = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 RUN = Origin(Run("user_logins", "a run"), 0, 1, datetime(2026, 1, 1, tzinfo=UTC))
@@ -289,6 +294,27 @@ def test_a_fifo_queue_is_drained_to_its_end(sqs, ready, keyring):
         sqs.send_message(QueueUrl=url, MessageBody=body, MessageGroupId="one", MessageDeduplicationId=str(number))
     counts = drain_and_mask(Queue(sqs, url), ready, keyring, origin=RUN, messages=1000, seconds=60, threads=4)
     assert counts["received"] == counts["deleted"] == 45
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs Linux and two cores")
+def test_all_threads_of_a_drain_run_on_one_core_until_it_ends(sqs, queue_url, drain, monkeypatch):
+    def seen(*args, **kwargs):
+        threads = [thread for thread in threading.enumerate() if thread.name.startswith(("receive", "delete"))]
+        threads.append(threading.current_thread())
+        where.append([os.sched_getaffinity(thread.native_id) for thread in threads])
+        return stage(*args, **kwargs)
+
+    where = []
+    send(sqs, queue_url, sample_events(100, 1))
+    monkeypatch.setattr(drain_module, "stage", seen)
+    monkeypatch.setattr(interpreter, "STAY_SECONDS", 600)
+    drain(threads=4, bounds=ChunkBounds(messages=30))
+    assert len(where) > 3
+    assert len(where[-1]) > 4  # who receives, who deletes, who lands
+    for cores in where:
+        assert len(cores[0]) == 1
+        assert all(each == cores[0] for each in cores)
+    assert os.sched_getaffinity(0) == CORES
 
 
 def test_the_bounds_of_a_share(sqs, queue_url, drain):

@@ -163,7 +163,7 @@ def copy_logins(
     with cursor.copy(statement("batches/copy_logins").format(columns=columns)) as copy:
         copy.set_types(list(COLUMNS.values()))
         for (message, login), address in zip(logins, addresses, strict=True):
-            if message.message_id in erased:
+            if erased and message.message_id in erased:
                 copy.write_row(staging_row(batch, message, login, None, None, None))
                 continue
             masked_ip = keyring.mask_canonical(address, field="ip")

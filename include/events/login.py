@@ -69,7 +69,7 @@ class Login:
     device_id: Long | None = Field(default=None, repr=False)
 
 
-_LOGIN = TypeAdapter(Login)
+_LOGIN = TypeAdapter(Login).validator
 
 
 def parse(message: Message) -> Login:
@@ -82,9 +82,11 @@ def parse(message: Message) -> Login:
     inside = None
     for _ in range(1 + MAX_ENVELOPES):
         try:
-            return _LOGIN.validate_json(text)
+            login: Login = _LOGIN.validate_json(text)
         except ValidationError as error:
             broken = _broken_rules(error, part)
+        else:
+            return login
         # An event without a user may be an envelope; looking only now keeps the flat event cheap.
         inside = _content(text) if NO_USER in broken else None
         if inside is None:

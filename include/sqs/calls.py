@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from functools import partial
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
+from pydantic_core import SchemaValidator, core_schema
 
 from include.events.message import Message
 from include.failures import SetupError
@@ -42,6 +43,7 @@ WAIT_SECONDS = 1  # long polling asks all of SQS's servers, so that an empty ans
 VISIBILITY_SECONDS = 120
 DELETE_TRIES = 3
 MADE_UP_HANDLE = "made-up-handle"  # with which a call shows whether it is allowed
+UUID_OF = SchemaValidator(core_schema.uuid_schema())  # a fifth of what UUID() takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def _message(raw: MessageTypeDef, expires_at: float) -> Received:
     """A message as botocore gives it; KeyError or ValueError where it lacks what SQS always sends."""
     attributes = raw["Attributes"]
     return Received(
-        message_id=UUID(raw["MessageId"]),
+        message_id=UUID_OF.validate_python(raw["MessageId"]),
         sent_at=datetime.fromtimestamp(int(attributes["SentTimestamp"]) / 1000, UTC),
         receive_count=int(attributes["ApproximateReceiveCount"]),
         body=raw["Body"],

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.bench import Bench, alone, interleaved, this_origin
-from benchmarks.figures import Section, Table, absolute, growth, number
+from benchmarks.figures import Figure, Section, Table, absolute, growth, number
+from benchmarks.throughput import compared, drain_and_merge, on_any_core, run
 from include import pipeline
 from include.batches.drain import drain_and_mask
 from include.batches.merge import merge_user_logins
@@ -28,6 +29,7 @@ MESSAGES = 20_000
 BACKLOG = 10_000
 FEW, MANY = 10_000, 1_000_000  # for the memory they take
 THREADS = 1  # more would count what threads cost each other where none of them waits for a server
+MANY_THREADS, THREADS_MESSAGES = 16, 16_000  # at which calls to a server are counted in
 SHOWN = 12  # functions of the profile
 INCLUDE = Path(pipeline.__file__).parent
 
@@ -110,6 +112,23 @@ def profiled(work: Callable[[], None], path: Path) -> None:
     stats.dump_stats(path)
 
 
+def with_sqs(bench: Bench) -> list[Figure]:
+    """The CPU of a message and its calls, and against what it was before calls were lean and threads shared a core."""
+    messages = bench.size(THREADS_MESSAGES, 100)
+    ours = partial(drain_and_merge, bench, messages, MANY_THREADS)
+    by_boto3 = partial(ours, lean=False)
+    variants = (ours, by_boto3, partial(on_any_core, ours), partial(on_any_core, by_boto3))
+    runs = compared(bench, *(partial(run, bench, messages, 0, each) for each in variants))
+    micros, by_boto3_micros, any_core_micros, before_micros = (each.client * 1e6 for each in runs)
+    what = f"CPU per message, the SQS client's included, 0 ms, {MANY_THREADS} threads"
+    return [
+        absolute(what, None, micros, "µs", at_most=95),
+        growth("the same against a drain by boto3", by_boto3_micros, micros, "µs", at_most=0.6),
+        growth("the same against threads on any core", any_core_micros, micros, "µs", at_most=0.75),
+        growth("the same against a drain by boto3, threads on any core", before_micros, micros, "µs", at_most=0.5),
+    ]
+
+
 def section(bench: Bench) -> Section:
     """CPU beside the client's and its profile, API calls, peak memory."""
     messages = bench.size(MESSAGES, 200)
@@ -127,6 +146,7 @@ def section(bench: Bench) -> Section:
     few, many = (_peak(bench, messages) / 1024 for messages in (bench.size(FEW, 100), bench.size(MANY, 1_000)))
     return Section(
         [
+            *with_sqs(bench),
             absolute("CPU per message outside the SQS client", None, micros, "µs", at_most=12),
             absolute("API calls per 1 000 messages", 200, per_thousand, "calls", at_most=205),
             growth("peak memory, draining 1 000 000 messages against 10 000", few, many, "MiB", at_most=1.1),

@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 from botocore.config import Config
 
 from benchmarks.bench import ROUND_TRIP, Bench, Prepare, alone, side_by_side, this_origin
-from benchmarks.figures import Chart, Section, Series, Table, absolute, growth, number, speed
+from benchmarks.figures import Chart, Section, Series, Table, number, speed
 from include.batches.drain import drain_and_mask
+from include.batches.interpreter import Core
 from include.batches.merge import merge_user_logins
 from include.sqs.calls import CALL_SIZE, VISIBILITY_SECONDS, Queue
 from include.sqs.plan import MAX_THREADS
@@ -30,14 +32,13 @@ ROUNDS = 3
 CASES = (
     (0.0, 1, 8_000, 1.5),
     (0.0, 4, 8_000, 1.5),
-    (0.0, 16, 8_000, 2.0),
-    (0.0, 32, 8_000, 1.5),
+    (0.0, 16, 16_000, 2.0),
+    (0.0, 32, 16_000, 1.5),
     (ROUND_TRIP, 1, 500, 0.85),  # a thread only waits, and a drain lands its first ten alone
     (ROUND_TRIP, 4, 2_000, 0.85),
     (ROUND_TRIP, 16, 8_000, 1.0),
-    (ROUND_TRIP, 32, 12_000, 1.5),
+    (ROUND_TRIP, 32, 16_000, 1.5),
 )
-MANY = 16  # threads, at which the CPU of a message is a figure
 SEQUENTIAL_MESSAGES = 200
 WORKERS_MESSAGES = 16_000
 QUICK = 100
@@ -90,11 +91,6 @@ def section(bench: Bench) -> Section:
         trip = f"{delay * 1000:.0f} ms"
         name = f"queue → user_logins against a bare loop, {trip}, {threads} thread{'s' * (threads > 1)}"
         figures.append(speed(name, bare.speed, ours.speed, "msg/s", at_least=goal))
-        if not delay and threads == MANY:
-            ours_us, by_boto3_us = ours.client * 1e6, by_boto3.client * 1e6
-            what = f"CPU per message, the SQS client's included, {trip}, {threads} threads"
-            figures.append(absolute(what, None, ours_us, "µs", at_most=95))
-            figures.append(growth("the same against a drain by boto3", by_boto3_us, ours_us, "µs", at_most=0.6))
         costs = (bare.client, by_boto3.client, ours.client, bare.stub, ours.stub, ours.postgres)
         rows.append([trip, str(threads), *(number(cost * 1e6) for cost in costs)])
         speeds[f"bare loop, {trip}"].append(bare.speed)
@@ -177,6 +173,13 @@ def merge(bench: Bench) -> Iterator[Callable[[], object]]:
     """The merge of all that is staged."""
     with bench.connect() as warehouse:
         yield lambda: merge_user_logins(warehouse, "benchmark")
+
+
+@contextmanager
+def on_any_core(prepare: Prepare) -> Iterator[Callable[[], object]]:
+    """The same work by threads that run wherever the kernel lets them."""
+    with patch.object(Core, "choose"), prepare() as work:
+        yield work
 
 
 @contextmanager

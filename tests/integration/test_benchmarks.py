@@ -26,6 +26,8 @@ FIGURES = {
     },
     "CPU per message, the SQS client's included, 0 ms, 16 threads": "≤ 95 µs",
     "the same against a drain by boto3": "≤ 0.6 ×",
+    "the same against threads on any core": "≤ 0.75 ×",
+    "the same against a drain by boto3, threads on any core": "≤ 0.5 ×",
     "queue → user_logins against a sequential loop, 15 ms": "≥ 15 ×",
     "two mapped workers against one, 15 ms": "≥ 1.2 ×",
     "two mapped workers against two by boto3, 15 ms": "≥ 1.4 ×",

@@ -2,10 +2,10 @@
 
 from typing import TypedDict
 
-# Measured (docs/performance.md): a drain moves some 5,400 messages a second, and starting a task takes one and a half
+# Measured (docs/performance.md): a drain moves some 7,500 messages a second, and starting a task takes one and a half
 # seconds of CPU; the work of two seconds is worth a task. At a round trip of 15 ms a thread moves 500 in two seconds;
 # it may end with a call that finds nothing. With more than 32, threads wait for the interpreter, not for SQS.
-WORKER_MESSAGES = 12_500
+WORKER_MESSAGES = 15_000
 THREAD_MESSAGES = 500
 MAX_THREADS = 32
 
@@ -20,7 +20,7 @@ class Share(TypedDict):
 def plan_drain(backlog: int, *, max_messages: int, max_workers: int) -> list[Share]:
     """Shares for 1 to `max_workers` drain tasks, none for an empty queue.
 
-    - One worker for each 12,500 messages that wait, at most `max_workers`.
+    - One worker for each 15,000 messages that wait, at most `max_workers`.
     - One thread for each 500 of a worker's, at most 32.
     - Each may take an equal part of `max_messages`, however many wait: the backlog is approximate.
 

@@ -21,8 +21,8 @@ def test_a_small_backlog_costs_one_small_task():
 
 
 def test_threads_come_before_workers():
-    assert plan_drain(12_500, max_messages=100_000, max_workers=4) == [{"messages": 100_000, "threads": 25}]
-    assert plan_drain(12_501, max_messages=100_000, max_workers=4) == [{"messages": 50_000, "threads": 13}] * 2
+    assert plan_drain(15_000, max_messages=100_000, max_workers=4) == [{"messages": 100_000, "threads": 30}]
+    assert plan_drain(15_001, max_messages=100_000, max_workers=4) == [{"messages": 50_000, "threads": 15}] * 2
     assert plan_drain(64_000, max_messages=100_000, max_workers=4) == [{"messages": 25_000, "threads": MAX_THREADS}] * 4
 
 

@@ -69,14 +69,15 @@ def sqs_client() -> SQSClient:
     """A client for connection `aws_sqs`, which threads may share; every step of a run uses this one.
 
     The connection's own `config_kwargs`, such as proxies, count; BOTOCORE is merged over them. A config that a hook is
-    given would replace them.
+    given would replace them, and a second hook would look the connection up again.
     """
     _connection(AWS, conn_type="aws")
     logging.getLogger("botocore").setLevel(logging.INFO)  # at DEBUG it logs whole messages
     try:
         with raising_setup_errors(f"connection {AWS}"):
-            config = SqsHook(aws_conn_id=AWS).config.merge(BOTOCORE)
-            client: SQSClient = SqsHook(aws_conn_id=AWS, config=config).get_conn()
+            hook = SqsHook(aws_conn_id=AWS)
+            hook.conn_config.botocore_config = hook.config.merge(BOTOCORE)  # STS gets it, too
+            client: SQSClient = hook.get_conn()
             make_lean(client)
             read_in_turn(client)
     except ProfileNotFound as error:

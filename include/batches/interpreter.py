@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import get_native_id
@@ -27,7 +26,7 @@ def all_else_frozen() -> Iterator[None]:
 
 @contextmanager
 def on_one_core() -> Iterator[Core]:
-    """Keep this thread, and those that join it, on one core; afterwards this one may run anywhere again."""
+    """Keep this thread, and those that join it, on one core; afterwards this one may run where it could before."""
     core = Core()
     try:
         yield core
@@ -36,41 +35,44 @@ def on_one_core() -> Iterator[Core]:
 
 
 class Core:
-    """Where the threads of a drain run: together, on a core that is chosen anew every second.
+    """Where the threads of a drain run: together, on a core that is chosen anew about every second.
 
     Python's lock lets one of them run at a time, and they hand it on at each call of the kernel. The kernel would run
     the next one on a core that is idle, where nothing of what they share is in the caches.
 
     Which core it is, is left to the kernel, too. The thread that lands chunks is let go for one of them: when it next
-    waits and wakes, it is on an idle core, if there is one, and all follow it there. So drains that share a core part.
-    Where threads cannot be kept on a core, as on macOS, they run as they did.
+    waits and wakes, it is on an idle core, if there was one, and all follow it there. So drains that share a core part.
+    Where the kernel forbids it, or is not Linux, threads run as they did; those that were bound before it did stay.
     """
 
     def __init__(self) -> None:
-        self._allowed = os.sched_getaffinity(0) if sys.platform == "linux" else set()
-        self._threads = {get_native_id()}
-        self._chosen_at: float | None = None  # None while the landing thread may run anywhere
+        self._allowed: set[int] = set()  # by more than one core, if there is anything to be gained
+        with suppress(OSError, AttributeError):
+            self._allowed = os.sched_getaffinity(0)
+        self._threads = [get_native_id()]
+        self._until: float | None = None  # None while the landing thread may run anywhere
 
     def join(self) -> None:
-        """Count the calling thread in, which must not end before the drain. The one that started it has bound it."""
-        self._threads.add(get_native_id())
+        """Count the calling thread in, until the drain ends; the next choice binds it, if who started it was free."""
+        self._threads.append(get_native_id())
 
     def choose(self) -> None:
         """To be called by the landing thread before each chunk."""
-        if len(self._allowed) <= 1:
-            return
-        with suppress(OSError, psutil.Error):  # whatever forbids it, the drain does without
-            if self._chosen_at is None:
-                here = {psutil.Process().cpu_num()}
+        if self._until is None and len(self._allowed) > 1:
+            self._until = monotonic() + STAY_SECONDS
+            try:
+                here = {psutil.Process(get_native_id()).cpu_num()}
                 for thread in tuple(self._threads):
                     os.sched_setaffinity(thread, here)
-                self._chosen_at = monotonic()
-            elif monotonic() - self._chosen_at > STAY_SECONDS:
+            except Exception:  # noqa: BLE001 - whatever it is, a drain does without
                 self.leave()
+                self._allowed = set()
+        elif self._until is not None and monotonic() > self._until:
+            self.leave()
 
     def leave(self) -> None:
-        """Let the calling thread run anywhere; the others stay until they end, or follow it."""
-        with suppress(OSError):
-            if self._allowed:
+        """Let the calling thread, which has chosen, go; the others stay until they end, or follow it."""
+        if self._until is not None:
+            self._until = None
+            with suppress(OSError):
                 os.sched_setaffinity(0, self._allowed)
-        self._chosen_at = None

@@ -9,10 +9,11 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 from uuid import uuid4
 
+import psutil
 import psycopg
 import pytest
 
@@ -297,23 +298,25 @@ def test_a_fifo_queue_is_drained_to_its_end(sqs, ready, keyring):
 
 
 @pytest.mark.skipif(len(CORES) < 2, reason="needs Linux and two cores")
-def test_all_threads_of_a_drain_run_on_one_core_until_it_ends(sqs, queue_url, drain, monkeypatch):
+def test_all_threads_of_a_drain_follow_the_one_that_lands_to_its_core(sqs, queue_url, drain, monkeypatch):
     def seen(*args, **kwargs):
         threads = [thread for thread in threading.enumerate() if thread.name.startswith(("receive", "delete"))]
-        threads.append(threading.current_thread())
-        where.append([os.sched_getaffinity(thread.native_id) for thread in threads])
+        where.append((os.sched_getaffinity(0), [os.sched_getaffinity(thread.native_id) for thread in threads]))
         return stage(*args, **kwargs)
 
-    where = []
-    send(sqs, queue_url, sample_events(100, 1))
+    where, woken_on = [], cycle(sorted(CORES))
+    send(sqs, queue_url, sample_events(200, 1))
     monkeypatch.setattr(drain_module, "stage", seen)
-    monkeypatch.setattr(interpreter, "STAY_SECONDS", 600)
-    drain(threads=4, bounds=ChunkBounds(messages=30))
-    assert len(where) > 3
-    assert len(where[-1]) > 4  # who receives, who deletes, who lands
-    for cores in where:
-        assert len(cores[0]) == 1
-        assert all(each == cores[0] for each in cores)
+    monkeypatch.setattr(interpreter, "STAY_SECONDS", -1)  # chosen at each chunk but one
+    monkeypatch.setattr(psutil.Process, "cpu_num", lambda _: next(woken_on))
+    drain(threads=4, bounds=ChunkBounds(messages=20))
+    bound = [(landing, others) for landing, others in where if landing != CORES]
+    assert len(where) > len(bound) > 3
+    (first, _), (second, others) = bound[-2:]  # all threads have started long ago
+    assert len(first) == len(second) == 1
+    assert first != second
+    assert len(others) > 4  # of those that receive and those that delete
+    assert all(each == second for each in others)
     assert os.sched_getaffinity(0) == CORES
 
 

@@ -86,20 +86,72 @@ def test_a_thread_is_free_again_after_a_failure():
 
 
 @two_cores
-@pytest.mark.parametrize("error", [PermissionError(1, "no"), psutil.AccessDenied()])
-def test_where_the_kernel_forbids_it_threads_run_as_they_did(monkeypatch, error):
+@pytest.mark.parametrize(
+    ("owner", "name", "error"),
+    [
+        (os, "sched_setaffinity", PermissionError()),
+        (os, "sched_getaffinity", PermissionError()),
+        (psutil.Process, "cpu_num", psutil.AccessDenied()),
+        (psutil.Process, "cpu_num", IndexError("of a file of /proc that an emulator makes")),
+    ],
+)
+def test_where_the_kernel_forbids_it_threads_run_as_they_did(monkeypatch, owner, name, error):
     def forbid(*_):
         raise error
 
-    owner, name = (os, "sched_setaffinity") if isinstance(error, OSError) else (psutil.Process, "cpu_num")
+    asked = os.sched_getaffinity
     monkeypatch.setattr(owner, name, forbid)
-    with on_one_core() as core, another_thread(core) as where:
+    with on_one_core() as core, ThreadPoolExecutor(1, "another", core.join) as pool:
+        native = pool.submit(get_native_id).result()
         core.choose()
-        assert os.sched_getaffinity(0) == where() == HERE
+        assert asked(0) == asked(native) == HERE
+
+
+@two_cores
+def test_the_landing_thread_is_let_go_for_good_where_the_others_cannot_follow(monkeypatch, woken_on):
+    def refuse(thread, cores):
+        if thread not in (0, get_native_id()):
+            refused.append(thread)
+            raise PermissionError
+        bind(thread, cores)
+
+    first, second, *_ = sorted(HERE)
+    refused, bind = [], os.sched_setaffinity
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    monkeypatch.setattr(interpreter, "STAY_SECONDS", -1)
+    woken_on(first)
+    with on_one_core() as core:
+        core.choose()
+        with another_thread(core) as where:
+            woken_on(second)
+            for _ in range(5):
+                core.choose()
+            assert (os.sched_getaffinity(0), where(), len(refused)) == (HERE, {first}, 1)
+
+
+@two_cores
+def test_the_core_is_that_of_the_thread_that_lands_which_need_not_be_the_main_one(monkeypatch):
+    def landing():
+        with on_one_core() as core:
+            core.choose()
+            return get_native_id(), os.sched_getaffinity(0)
+
+    asked, here = [], min(HERE)
+    monkeypatch.setattr(psutil.Process, "cpu_num", lambda process: asked.append(process.pid) or here)
+    with ThreadPoolExecutor(1) as pool:
+        native, bound = pool.submit(landing).result()
+    assert (asked, bound) == ([native], {here})
+    assert os.sched_getaffinity(0) == HERE
+
+
+@two_cores
+def test_a_drain_that_has_bound_nothing_leaves_the_kernels_own_choice(monkeypatch):
+    monkeypatch.setattr(os, "sched_setaffinity", lambda *_: pytest.fail("nothing was bound"))
+    with on_one_core():
+        pass
 
 
 def test_other_systems_are_asked_nothing(monkeypatch):
-    monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.delattr(os, "sched_setaffinity", raising=False)
     with on_one_core() as core:

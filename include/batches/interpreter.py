@@ -46,7 +46,7 @@ class Core:
     """
 
     def __init__(self) -> None:
-        self._allowed: set[int] = set()  # by more than one core, if there is anything to be gained
+        self._allowed: set[int] = set()  # fewer than two cores leave nothing to choose
         with suppress(OSError, AttributeError):
             self._allowed = os.sched_getaffinity(0)
         self._threads = [get_native_id()]

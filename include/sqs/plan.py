@@ -2,9 +2,9 @@
 
 from typing import TypedDict
 
-# Measured (docs/performance.md): a drain moves some 7,500 messages a second, and starting a task takes one and a half
-# seconds of CPU; the work of two seconds is worth a task. At a round trip of 15 ms a thread moves 500 in two seconds;
-# it may end with a call that finds nothing. With more than 32, threads wait for the interpreter, not for SQS.
+# Measured (docs/performance.md): a drain moves some 8,000 messages a second, and starting a task takes one and a half
+# seconds of CPU; the work of two seconds or so is worth a task. At a round trip of 15 ms a thread moves 500 in two
+# seconds; it may end with a call that finds nothing. With more than 32, threads wait for the interpreter, not for SQS.
 WORKER_MESSAGES = 15_000
 THREAD_MESSAGES = 500
 MAX_THREADS = 32

@@ -93,11 +93,13 @@ def test_prometheus_starts_as_the_document_says(tmp_path):
     ]
     installed("prometheus")
     command = "\n".join([f"cd {tmp_path}", *script])
-    with (
-        running("sh", "-euc", command, port=port, log=tmp_path / "log"),
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=PATIENCE) as answer,
-    ):
-        groups = json.load(answer)["data"]["groups"]
+
+    def groups_of_rules():
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/rules", timeout=PATIENCE) as answer:
+            return json.load(answer)["data"]["groups"]
+
+    with running("sh", "-euc", command, port=port, log=tmp_path / "log"):
+        groups = wait_for(groups_of_rules)  # it listens before it answers
     assert {rule["name"] for group in groups for rule in group["rules"]} == ALERTS.keys()
     assert (tmp_path / "deploy" / "monitoring" / "metrics_secret").read_text() == "the secret"
 

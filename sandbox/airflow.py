@@ -21,6 +21,7 @@ import psutil
 from sandbox.servers import Servers
 
 NOTE = "components.json"
+ENDING_SECONDS = 2
 COMPONENTS = {
     "api-server": ["airflow", "api-server"],
     "dag-processor": ["airflow", "dag-processor"],
@@ -61,7 +62,10 @@ def fail_left_test_runs(servers: Servers, environment: Mapping[str, str]) -> int
 
     Nobody else would: a run that stays `running` keeps the scheduler from starting any other of its DAG.
     """
-    if any(_is_test(process, environment["AIRFLOW_HOME"]) for process in psutil.process_iter()):
+    home = environment["AIRFLOW_HOME"]
+    tests = [process for process in psutil.process_iter() if _is_test(process, home)]
+    psutil.wait_procs(tests, timeout=ENDING_SECONDS)  # one that was just killed is there for a moment
+    if any(_is_test(process, home) for process in tests):
         return 0
     with servers.connect("airflow") as metadata, metadata.transaction():
         left = metadata.execute(

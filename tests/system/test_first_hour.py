@@ -6,14 +6,16 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from sandbox import servers
+from sandbox import airflow, servers
 
 PROJECT = Path(__file__).parents[2]
 OWN_DATABASE = """AIRFLOW_CONN_WAREHOUSE='{"conn_type": "postgres", "host": "db.example.com", "schema": "x"}'\n"""
@@ -105,6 +107,15 @@ def wait_until_a_task_runs(project):
     log.unlink()
 
 
+@contextmanager
+def dags_test(project):
+    """What looks like an `airflow dags test` of the project's, which ends in a second."""
+    environment = {"AIRFLOW_HOME": str(project / ".sandbox" / "airflow")}
+    command = [sys.executable, "-c", "import time; time.sleep(1)", "dags test"]
+    with subprocess.Popen(command, env=os.environ | environment):
+        yield environment
+
+
 def test_a_run_that_is_interrupted_or_killed_blocks_no_other(project):
     process, terminal = start(project, "run", "EVENTS=10")
     read_until(terminal, "Sending")
@@ -123,6 +134,12 @@ def test_a_run_that_is_interrupted_or_killed_blocks_no_other(project):
     done = make(project, "-s", "env")
     assert done.returncode == 0, done.stderr
     assert "1 test run of before, never ended, marked as failed" in done.stderr
+    assert states(project) == ["failed", "failed"]
+
+    with servers.servers(project / ".sandbox") as local, dags_test(project) as environment:
+        with local.connect("airflow") as metadata:
+            metadata.execute("update dag_run set state = 'running'")
+        assert airflow.fail_left_test_runs(local, environment) == 2
     assert states(project) == ["failed", "failed"]
 
 

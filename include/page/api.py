@@ -19,9 +19,9 @@ from pydantic import BeforeValidator
 
 from include.page import panels
 from include.page.answers import Batches, Health, Logins, Reason, Rejects, Shared, Summary
-from include.page.charts import range_of
 from include.page.errors import Problem
 from include.page.messages import NOT_HERE, Found, find_message
+from include.page.ranges import range_of
 from include.page.reading import ask, reading
 from include.page.rendering import HEADERS
 from include.page.situation import read_situation

@@ -11,7 +11,8 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+
+from include.page.ranges import Range
 
 WIDTH, HEIGHT = 600, 200
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 26  # margins for the labels
@@ -20,56 +21,6 @@ REACH = 900  # seconds between two values that a line may bridge: runs come ever
 TIME_STEPS = [60, 300, 900, 3_600, 21_600, 86_400, 7 * 86_400]  # seconds between the lines of a scale of time
 
 Values = Mapping[int, float]  # by the number of the bucket
-
-
-@dataclass(frozen=True, slots=True)
-class Range:
-    """A span of time in `count` buckets of equal length, which end at `stop`."""
-
-    name: str
-    title: str
-    count: int
-    seconds: int
-    stop: datetime
-
-    @property
-    def start(self) -> datetime:
-        """The beginning of bucket 0."""
-        return self.stop - timedelta(seconds=self.count * self.seconds)
-
-    def at(self, bucket: int) -> datetime:
-        """The beginning of a bucket."""
-        return self.start + timedelta(seconds=bucket * self.seconds)
-
-    def label(self, bucket: float) -> str:
-        """A time on the axis: the hour, or where several days are shown the day."""
-        when = self.start + timedelta(seconds=bucket * self.seconds)
-        return f"{when:%m-%d}" if self.count * self.seconds > DAY else f"{when:%H:%M}"
-
-
-# Name: what the link says, buckets, and their length in seconds.
-RANGES = {
-    "1h": ("1 hour", 60, 60),
-    "6h": ("6 hours", 72, 300),
-    "24h": ("24 hours", 96, 900),
-    "7d": ("7 days", 84, 7_200),
-    "30d": ("30 days", 90, 28_800),
-}
-DAY = 86_400
-
-
-def range_of(name: str, now: datetime, since: datetime | None = None) -> Range:
-    """The range of that name, which ends with the bucket of now.
-
-    For a name that is none, the shortest range that has all there is `since` then, and a day at most.
-    """
-    if name not in RANGES:
-        age = (now - since).total_seconds() if since else 0
-        fits = (each for each, (_, count, seconds) in RANGES.items() if age <= count * seconds)
-        name = next(fits) if age <= DAY else "24h"
-    title, count, seconds = RANGES[name]
-    end = (int(now.timestamp()) // seconds + 1) * seconds
-    return Range(name, title, count, seconds, datetime.fromtimestamp(end, UTC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +152,7 @@ def _columns(span: Range, series: Sequence[Series], says: Callable[[float], str]
     columns = []
     for bucket in sorted(set().union(*(each.values for each in series))):
         values = ", ".join(f"{each.name} {says(each.values[bucket])}" for each in series if each.values.get(bucket))
-        said = f"{span.at(bucket):{'%m-%d ' if span.seconds * span.count > DAY else ''}%H:%M} {values or says(0)}"
+        said = f"{span.at(bucket):{'%m-%d ' if span.has_days else ''}%H:%M} {values or says(0)}"
         columns.append(Column(_round(_x(span, bucket)), _round(_step(span)), said))
     return columns
 

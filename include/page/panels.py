@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-from include.page.charts import Chart, Range, Series, bars, count_scale, lines, number, time_scale
+from include.page.charts import Chart, Series, bars, count_scale, lines, number, time_scale
 from include.page.links import DRAIN, log_of_task
+from include.page.ranges import Range
 from include.page.reading import ask
 from include.page.wording import duration
 from include.warehouse.statements import statement

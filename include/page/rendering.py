@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader
 
 from include.page import charts, links
+from include.page.ranges import RANGES
 from include.page.wording import ago, duration, moment
 from include.release import VERSION
 
@@ -38,7 +39,7 @@ HEADERS = {
 }
 TEMPLATES = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
 TEMPLATES.globals.update(css=CSS, js=JS, version=VERSION)
-TEMPLATES.globals.update(charts=charts, links=links, duration=duration, moment=moment, ago=ago)
+TEMPLATES.globals.update(RANGES=RANGES, charts=charts, links=links, duration=duration, moment=moment, ago=ago)
 
 
 def render(request: Request, template: str, status: int = HTTPStatus.OK, **values: Any) -> HTMLResponse:

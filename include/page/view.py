@@ -12,7 +12,7 @@ import psycopg
 
 from include.failures import SetupError
 from include.page import panels
-from include.page.charts import Range, range_of
+from include.page.ranges import Range, range_of
 from include.page.reading import MILLISECONDS, reading
 from include.page.situation import Situation, read_situation
 from include.page.verdicts import Verdict, verdicts

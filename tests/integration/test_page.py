@@ -21,7 +21,7 @@ from include.events.message import Origin, Run
 from include.failures import SetupError
 from include.page import view
 from include.page.app import at_most, build, kept
-from include.page.charts import RANGES
+from include.page.ranges import RANGES
 from include.page.rendering import HEADERS
 from include.page.view import look
 from include.release import VERSION

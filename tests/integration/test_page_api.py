@@ -15,7 +15,7 @@ from include.connections import warehouse_connection
 from include.page import metrics
 from include.page.api import RangeName
 from include.page.app import build
-from include.page.charts import RANGES
+from include.page.ranges import RANGES
 from include.warehouse.setup import prepare_warehouse
 from tests.integration.test_page import RAW, run
 from tests.support.queues import MESSAGES, send_events

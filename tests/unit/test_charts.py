@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from include.page import charts, links, wording
-from include.page.charts import HEIGHT, RANGES, TOP, WIDTH, Series, bars, count_scale, lines, range_of, time_scale
+from include.page.charts import HEIGHT, TOP, WIDTH, Series, bars, count_scale, lines, time_scale
+from include.page.ranges import RANGES, range_of
 
 NOW = datetime(2026, 1, 31, 10, 7, 30, tzinfo=UTC)
 VALUES = st.dictionaries(st.integers(0, 95), st.integers(0, 10**12), max_size=20)

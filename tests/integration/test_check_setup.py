@@ -5,6 +5,7 @@ import secrets
 import traceback
 from datetime import UTC, datetime, timedelta
 
+import boto3
 import psycopg
 import pytest
 from botocore.exceptions import ProxyConnectionError
@@ -244,6 +245,24 @@ def test_white_space_around_the_url_is_named(empty_warehouse, connections, queue
     for url in (f"{queue_url} ", f"\n{queue_url}"):
         with pytest.raises(SetupError, match="variable user_logins_queue_url has white space around the queue's URL"):
             check(url)
+
+
+def test_who_assumes_a_role_has_the_connections_own_client_settings_and_our_bounds(
+    connections, environment, monkeypatch
+):
+    class SeenError(Exception):
+        pass
+
+    def client(_, service_name, config, **__):
+        raise SeenError(service_name, config.connect_timeout, config.proxies)
+
+    aws = json.loads(environment["AIRFLOW_CONN_AWS_SQS"])
+    aws["extra"] |= {"role_arn": "arn:aws:iam::1:role/drains", "config_kwargs": {"proxies": {"https": "http://own"}}}
+    connections(aws_sqs=aws)
+    monkeypatch.setattr(boto3.session.Session, "client", client)
+    with pytest.raises(SeenError) as seen:
+        sqs_client()
+    assert seen.value.args == ("sts", BOTOCORE.connect_timeout, {"https": "http://own"})
 
 
 def test_every_step_has_the_connections_own_client_settings_and_our_bounds(

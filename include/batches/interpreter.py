@@ -26,7 +26,7 @@ def all_else_frozen() -> Iterator[None]:
 
 @contextmanager
 def on_one_core() -> Iterator[Core]:
-    """Keep this thread, and those that join it, on one core; afterwards this one may run where it could before."""
+    """Give this thread, and those that join it, the affinity of one core; afterwards this one has its own again."""
     core = Core()
     try:
         yield core
